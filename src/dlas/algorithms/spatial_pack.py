@@ -1,0 +1,99 @@
+"""Spatial pack convolution: channels in blocks of a vector's width, so that the innermost loop is
+one vector of output channels and every load and store is contiguous.
+
+Source: TVM's ``conv2d_NCHWc`` / spatial pack schedules (Liu et al. 2019, "Optimizing CNN Model
+Inference on CPUs", arXiv:1809.02697); the primitive of DLAS (arXiv:2311.08909).
+Deviation: the input is packed and the output unpacked in every layer; keeping the blocked layout
+from layer to layer is a decision about the whole network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlas.algorithms.primitive import Array, Primitive, Tensor, accumulator, multiply, padded
+from dlas.network import LayerRow
+
+VECTOR = 16
+
+
+class SpatialPack(Primitive, frozen=True, kw_only=True):
+    """Refuses depthwise convolutions. With ``ci`` in ``co`` input and ``ki`` in ``ko`` output blocks
+    per group, the data is (N, G, co, H, W, ci) and the weight (G, ko, co, R, S, ci, ki); channels
+    that the blocks do not divide are filled with zeros."""
+
+    name = "spatial_pack"
+
+    def refuses_layer(self, row: LayerRow) -> str | None:
+        if row.out_channels == row.groups:
+            return "spatial_pack blocks the output channels of a group; here a group has only one"
+        return None
+
+    def pack(self, weight: Array, row: LayerRow) -> Array:
+        co, ci = blocks(row.in_channels // row.groups)
+        ko, ki = blocks(row.out_channels // row.groups)
+        _, inputs, r, s = weight.shape
+        grouped = weight.reshape(row.groups, -1, inputs, r, s)
+        fill = [(0, 0), (0, ko * ki - grouped.shape[1]), (0, co * ci - inputs), (0, 0), (0, 0)]
+        split = np.pad(grouped, fill).reshape(row.groups, ko, ki, co, ci, r, s)
+        return np.ascontiguousarray(split.transpose(0, 1, 3, 5, 6, 4, 2))
+
+    def compute(self, data: Tensor, weight: Tensor, zero: Any, row: LayerRow) -> Tensor:
+        """sums[n, g, ko, y, x, ki] = Σ co, r, s, ci  packed[n, g, co, …, ci] · weight[…, ci, ki]"""
+        from tvm import te
+
+        (sy, sx), (dy, dx), dtype = row.stride, row.dilation, accumulator(data)
+        blocked = packed(data, zero, row)
+        outputs = row.out_channels // row.groups
+        ko, ki = blocks(outputs)
+        co = te.reduce_axis((0, weight.shape[2]), "co")
+        r = te.reduce_axis((0, row.kernel[0]), "r")
+        s = te.reduce_axis((0, row.kernel[1]), "s")
+        ci = te.reduce_axis((0, weight.shape[5]), "ci")
+        sums = te.compute(
+            (data.shape[0], row.groups, ko, *row.output_hw, ki),
+            lambda n, g, k, y, x, lane: te.sum(
+                multiply(
+                    blocked[n, g, co, y * sy + r * dy, x * sx + s * dx, ci],
+                    weight[g, k, co, r, s, ci, lane],
+                    dtype,
+                ),
+                axis=[co, r, s, ci],
+            ),
+            name="spatial_pack",
+        )
+        return te.compute(
+            (data.shape[0], row.out_channels, *row.output_hw),
+            lambda n, k, y, x: sums[
+                n, k // outputs, k % outputs // ki, y, x, k % outputs % ki
+            ],
+            name="unpacked",
+        )
+
+
+def blocks(channels: int) -> tuple[int, int]:
+    """(number, width) of the blocks for so many channels: no more than ``VECTOR`` wide, and as even
+    as can be, so that the fewest zeros are computed on (20 channels are 2 × 10)."""
+    number = -(-channels // VECTOR)
+    return number, -(-channels // number)
+
+
+def packed(data: Tensor, zero: Any, row: LayerRow) -> Tensor:
+    """data (N, C, H, W) → padded and blocked (N, G, co, H, W, ci)."""
+    from tvm import te, tirx
+
+    image = padded(data, zero, row)
+    inputs = row.in_channels // row.groups
+    number, width = blocks(inputs)
+
+    def element(n: Any, g: Any, co: Any, y: Any, x: Any, ci: Any) -> Any:
+        c = co * width + ci
+        value = image[n, g * inputs + c, y, x]
+        if number * width == inputs:
+            return value
+        return tirx.if_then_else(c < inputs, value, tirx.const(0, str(data.dtype)))
+
+    shape = (data.shape[0], row.groups, number, image.shape[2], image.shape[3], width)
+    return te.compute(shape, element, name="packed")

@@ -1,0 +1,35 @@
+"""Pareto fronts: the stacks that no other stack beats in everything at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+def front(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n, k) costs, each to be small → (n,) True where no other row dominates.
+
+    A row dominates another when it is nowhere larger and somewhere smaller, so equal rows stay or
+    go together. A row with a NaN is not comparable: it neither dominates nor is on the front.
+    """
+    known = ~np.isnan(costs).any(axis=1)
+    on_front = known.copy()
+    for row in np.flatnonzero(known):
+        if on_front[row]:  # what a dominated row dominates, its dominator does too
+            nowhere_larger = (costs[row] <= costs).all(axis=1)
+            somewhere_smaller = (costs[row] < costs).any(axis=1)
+            on_front &= ~(nowhere_larger & somewhere_smaller)
+    return on_front
+
+
+def front_of(
+    frame: pd.DataFrame, minimize: Sequence[str], maximize: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The rows of ``frame`` on the front of these columns, the smallest first ``minimize`` first."""
+    small = frame[list(minimize)].to_numpy(dtype=np.float64)
+    large = frame[list(maximize)].to_numpy(dtype=np.float64)
+    found = frame[front(np.hstack([small, -large]))]
+    return found.sort_values([*minimize, *maximize], kind="stable")

@@ -1,0 +1,94 @@
+"""What the optimizations promise against what the clock says.
+
+A promise comes from arithmetic alone (fewer multiply-accumulates, narrower numbers). Whether a
+system keeps it is the across-stack question: observations IV-VI of Gibson et al., "DLAS: An
+Exploration and Assessment of the Deep Learning Acceleration Stack", find that most do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+#: What is equal between a stack and its baseline, the same stack without optimizations.
+SAME = ["dataset", "model", "algorithm", "system", "hardware"]
+NONE = "none"
+
+
+def promised_and_measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per optimized stack of a results frame, under the same index.
+
+    ``promised``, ``measured`` (×, over no optimization), ``low`` and ``high`` (×, from the ends of
+    both latency intervals, so wider than a 95 % interval), ``kept`` (measured / promised), and
+    ``why``: the sentence that explains an absent number, "" where none is absent.
+    """
+    is_baseline = frame["optimizations"] == NONE
+    base = frame[is_baseline].drop_duplicates(SAME).set_index(SAME)
+    optimized = frame[~is_baseline]
+    own = base.reindex(pd.MultiIndex.from_frame(optimized[SAME])).set_index(optimized.index)
+
+    found = optimized[[*SAME, "optimizations", "emulated"]].copy()
+    found["promised"] = optimized["promised_speedup"].astype(float)
+    found["measured"] = optimized["measured_speedup"].astype(float)
+    known = found["measured"].notna()
+    low = own["latency_low_s"].astype(float) / optimized["latency_high_s"].astype(float)
+    high = own["latency_high_s"].astype(float) / optimized["latency_low_s"].astype(float)
+    found["low"], found["high"] = low.where(known), high.where(known)
+    found["kept"] = found["measured"] / found["promised"]
+    found["why"] = [_why(optimized.loc[i], own.loc[i], found.loc[i]) for i in found.index]
+    return found
+
+
+def by_optimization(compared: pd.DataFrame) -> pd.DataFrame:
+    """``promised_and_measured`` summed up: one row per optimizations × algorithm × system.
+
+    ``promised``, ``measured`` and ``kept`` are geometric means over the ``measured_stacks`` of all
+    ``stacks``; ``slowest`` and ``fastest`` the extremes measured; ``why`` and ``emulated`` the
+    distinct sentences, joined by a space.
+    """
+    rows = []
+    for keys, group in compared.groupby(["optimizations", "algorithm", "system"], sort=False):
+        known = group[group["kept"].notna()]
+        rows.append(
+            {
+                **dict(zip(["optimizations", "algorithm", "system"], keys, strict=True)),
+                "stacks": len(group),
+                "measured_stacks": len(known),
+                "promised": _geometric_mean(known["promised"]),
+                "measured": _geometric_mean(known["measured"]),
+                "kept": _geometric_mean(known["kept"]),
+                "slowest": known["measured"].min(),
+                "fastest": known["measured"].max(),
+                "why": _distinct(group["why"]),
+                "emulated": _distinct(known["emulated"]),
+            }
+        )
+    columns = ["optimizations", "algorithm", "system", "stacks", "measured_stacks", "promised"]
+    columns += ["measured", "kept", "slowest", "fastest", "why", "emulated"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _why(stack: pd.Series, baseline: pd.Series, found: pd.Series) -> str:
+    if pd.notna(found["measured"]):
+        return "" if pd.notna(found["promised"]) else "The promise of this optimization is unknown."
+    if stack["status"] != "ok":
+        return f"This stack was not measured ({stack['status']}): {_reason(stack)}"
+    if pd.isna(baseline["status"]):
+        return "The study has no stack without optimizations to compare with."
+    if baseline["status"] != "ok":
+        status = baseline["status"]
+        return f"Without optimizations it was not measured ({status}): {_reason(baseline)}"
+    return "One of the two latencies is absent."
+
+
+def _reason(row: pd.Series) -> str:
+    message = row["message"]
+    return message if isinstance(message, str) and message else "no reason was recorded."
+
+
+def _geometric_mean(values: pd.Series) -> float:
+    return float(np.exp(np.log(values.astype(float)).mean())) if len(values) else float("nan")
+
+
+def _distinct(sentences: pd.Series) -> str:
+    return " ".join(dict.fromkeys(str(s) for s in sentences if isinstance(s, str) and s))

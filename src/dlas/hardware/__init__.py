@@ -1,0 +1,6 @@
+"""Layer 6: hardware."""
+
+MEMBERS = {
+    "local": "dlas.hardware.local:Local",
+    "null": "dlas.hardware.null:Null",
+}

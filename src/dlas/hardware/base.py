@@ -1,0 +1,28 @@
+"""Layer 6, hardware: what a member is."""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+
+from dlas.layer import Member
+from dlas.measure.protocol import Protocol, Session
+
+
+class Hardware(Member, frozen=True, kw_only=True):
+    """A device on which executables are timed."""
+
+    protocol: Protocol = Protocol()
+
+    @abc.abstractmethod
+    def open(self, executable: Path) -> Session:
+        """Load an executable on the device, in a process of its own, ready to be timed."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def fingerprint(self) -> dict[str, str]:
+        """What this device is; part of the key, so two machines are never mixed."""
+        raise NotImplementedError
+
+    def tools(self) -> dict[str, str]:
+        return {**super().tools(), **self.fingerprint()}

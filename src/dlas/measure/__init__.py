@@ -1,0 +1,1 @@
+"""Timing executables so that the numbers can be trusted."""

@@ -1,0 +1,56 @@
+"""What a report says about a study beside its results: the machine, the conditions, how to repeat
+it. Each fact that is not known stays None, and the page says so."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dlas.measure.protocol import Protocol
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that stacks were timed on, with its peaks as measured, not as advertised."""
+
+    cpu: str
+    cores: int | None = None
+    isa: str = ""
+    memory_bytes: int | None = None
+    fp32_flops: float | None = None
+    bf16_flops: float | None = None
+    int8_ops: float | None = None
+    bandwidth_bytes_s: float | None = None
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine was like while it measured: (least, most) over all measurements."""
+
+    load_average: tuple[float, float] | None = None
+    frequency_hz: tuple[float, float] | None = None
+    steal_share: tuple[float, float] | None = None
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """Combinations of a grid that were not tried, and the one sentence that says why."""
+
+    count: int
+    sentence: str
+
+
+class ReportInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """``when`` is ISO 8601; ``versions`` maps a distribution to its version; ``test_images`` maps a
+    dataset's label to the images its accuracy is measured on, which gives accuracy its interval;
+    ``energy`` says why energy is absent, where it is."""
+
+    study: str
+    title: str = ""
+    description: str = ""
+    when: str = ""
+    dlas_version: str = ""
+    command: str = ""
+    machines: tuple[Machine, ...] = ()
+    conditions: Conditions = Conditions()
+    protocol: Protocol = Protocol()
+    versions: dict[str, str] = {}
+    test_images: dict[str, int] = {}
+    dropped: tuple[Dropped, ...] = ()
+    energy: str = "This machine has no energy counter that dlas may read."

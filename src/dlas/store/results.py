@@ -1,0 +1,254 @@
+"""Results by node key: what each node was, how it ended, what it yielded, what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from dlas.errors import StoreError
+from dlas.node import Node
+from dlas.store import tables as t
+from dlas.store.schema import METRICS, STATUSES
+
+_CHUNK = 500  # keys per query: below every database's limit on bound values
+_METRIC_NAMES = {column.name for column in METRICS}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a try at a node ended. ``status`` is one of ``schema.STATUSES``; ``metrics`` are numbers
+    by ``schema.METRICS`` name, ``facts`` sentences."""
+
+    status: str
+    message: str = ""
+    seconds: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert self.status in STATUSES, self.status
+        assert set(self.metrics) <= _METRIC_NAMES, set(self.metrics) - _METRIC_NAMES
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One observation: raw samples in seconds, and all else that was recorded with them."""
+
+    taken_at: str
+    samples_s: NDArray[np.float64]
+    record: Mapping[str, Any]
+
+
+class Results:
+    """The database at ``url`` (``sqlite:///…`` or ``postgresql+psycopg://…``)."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.engine = sa.create_engine(url)
+        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+            raise StoreError(f"{url} is not a database URL that can be used: {error}") from None
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+        with self._guarded():
+            t.metadata.create_all(self.engine)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def add_nodes(self, nodes: Iterable[Node]) -> None:
+        """Record what keys stand for; known ones are left alone."""
+        rows = {
+            n.key: {
+                "key": n.key, "layer": n.layer, "spec": dict(n.spec), "content": dict(n.content),
+                "tools": dict(n.tools), "parent": n.parent,
+            }
+            for n in nodes
+        }  # fmt: skip
+        with self._begin() as connection:
+            known = set(_by_key(connection, sa.select(t.nodes.c.key), t.nodes.c.key, list(rows)))
+            fresh = [row for key, row in rows.items() if (key,) not in known]
+            if fresh:
+                connection.execute(t.nodes.insert(), fresh)
+
+    def add_outcome(self, key: str, outcome: Outcome) -> None:
+        """Record how a try ended, with its numbers and sentences (which replace earlier ones)."""
+        with self._begin() as connection:
+            connection.execute(
+                t.outcomes.insert().values(
+                    key=key, status=outcome.status, message=outcome.message,
+                    finished_at=now(), seconds=outcome.seconds,
+                )
+            )  # fmt: skip
+            for table, values, column in (
+                (t.metrics, outcome.metrics, "value"),
+                (t.facts, outcome.facts, "text"),
+            ):
+                connection.execute(table.delete().where(table.c.key == key))
+                if values:
+                    rows = [{"key": key, "name": name, column: value} for name, value in values.items()]
+                    connection.execute(table.insert(), rows)
+
+    def add_observation(self, key: str, measured: Measured, seconds: float) -> None:
+        """Append a measurement, and that the node ended well."""
+        with self._begin() as connection:
+            connection.execute(
+                t.observations.insert().values(
+                    key=key,
+                    taken_at=measured.taken_at,
+                    samples_s=np.asarray(measured.samples_s, "<f8").tobytes(),
+                    record=dict(measured.record),
+                )
+            )
+            connection.execute(
+                t.outcomes.insert().values(
+                    key=key, status="ok", message="", finished_at=now(), seconds=seconds
+                )
+            )
+
+    def save_study(
+        self, name: str, spec: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Record a study and its stacks, ``rows`` of ``{key, stack, labels}``, replacing what was
+        recorded under its name; measurements stay."""
+        with self._begin() as connection:
+            connection.execute(t.members.delete().where(t.members.c.study == name))
+            connection.execute(t.studies.delete().where(t.studies.c.name == name))
+            connection.execute(t.studies.insert().values(name=name, spec=dict(spec), run_at=now()))
+            if rows:
+                numbered = [{"study": name, "position": i, **row} for i, row in enumerate(rows)]
+                connection.execute(t.members.insert(), numbered)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def outcomes(self, keys: Sequence[str]) -> dict[str, Outcome]:
+        """The last outcome of each node that has one, with its numbers and sentences."""
+        with self._connect() as connection:
+            query = sa.select(
+                t.outcomes.c.key, t.outcomes.c.status, t.outcomes.c.message, t.outcomes.c.seconds
+            ).order_by(t.outcomes.c.id)
+            last = {row.key: row for row in _by_key(connection, query, t.outcomes.c.key, keys)}
+            numbers = self._values(connection, t.metrics, keys)
+            sentences = self._values(connection, t.facts, keys)
+        return {
+            key: Outcome(row.status, row.message, row.seconds, numbers.get(key, {}), sentences.get(key, {}))
+            for key, row in last.items()
+        }
+
+    def observations(self, keys: Sequence[str]) -> dict[str, list[Measured]]:
+        """All measurements of each node that has any, oldest first."""
+        columns = t.observations.c
+        query = sa.select(columns.key, columns.taken_at, columns.samples_s, columns.record)
+        found: dict[str, list[Measured]] = {}
+        with self._connect() as connection:
+            for row in _by_key(connection, query.order_by(columns.id), columns.key, keys):
+                samples = np.frombuffer(row.samples_s, "<f8")
+                found.setdefault(row.key, []).append(Measured(row.taken_at, samples, row.record))
+        return found
+
+    def observed(self, keys: Sequence[str]) -> set[str]:
+        """The nodes among ``keys`` that have been measured."""
+        query = sa.select(t.observations.c.key).distinct()
+        with self._connect() as connection:
+            return {row.key for row in _by_key(connection, query, t.observations.c.key, keys)}
+
+    def nodes(self, keys: Sequence[str]) -> dict[str, Node]:
+        """The nodes of ``keys`` and all above them."""
+        found: dict[str, Node] = {}
+        wanted = list(dict.fromkeys(keys))
+        with self._connect() as connection:
+            while wanted:
+                rows = _by_key(connection, sa.select(t.nodes), t.nodes.c.key, wanted)
+                for row in rows:
+                    found[row.key] = Node(row.layer, row.spec, row.content, row.tools, row.parent)
+                parents = {row.parent for row in rows if row.parent}
+                wanted = sorted(parents - found.keys())
+        return found
+
+    def studies(self) -> list[str]:
+        """The recorded studies' names, last run first."""
+        with self._connect() as connection:
+            query = sa.select(t.studies.c.name).order_by(t.studies.c.run_at.desc())
+            return [row.name for row in connection.execute(query)]
+
+    def members(self, study: str) -> list[Mapping[str, Any]]:
+        """A study's stacks in order, ``{key, stack, labels}``. StoreError where it is unknown."""
+        known = self.studies()
+        if study not in known:
+            there = f"; there are {', '.join(known)}" if known else "; nothing was run yet"
+            raise StoreError(f"no study {study!r} in this store{there}")
+        query = sa.select(t.members).where(t.members.c.study == study).order_by(t.members.c.position)
+        with self._connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def find(self, prefix: str) -> list[str]:
+        """Keys of stacks in any study that start with ``prefix``."""
+        query = sa.select(t.members.c.key).where(t.members.c.key.startswith(prefix)).distinct()
+        with self._connect() as connection:
+            return [row.key for row in connection.execute(query)]
+
+    def usual_seconds(self) -> dict[tuple[str, str], float]:
+        """The median time that finished nodes of a kind took, by (layer, member name)."""
+        query = (
+            sa.select(t.nodes.c.layer, t.nodes.c.spec, t.outcomes.c.seconds)
+            .join(t.outcomes, t.outcomes.c.key == t.nodes.c.key)
+            .where(t.outcomes.c.status == "ok")
+        )
+        taken: dict[tuple[str, str], list[float]] = {}
+        with self._connect() as connection:
+            for row in connection.execute(query):
+                taken.setdefault((row.layer, row.spec["name"]), []).append(row.seconds)
+        return {kind: float(np.median(seconds)) for kind, seconds in taken.items()}
+
+    def _values(
+        self, connection: sa.Connection, table: sa.Table, keys: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for key, name, value in _by_key(connection, sa.select(table), table.c.key, keys):
+            found.setdefault(key, {})[name] = value
+        return found
+
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        with self._guarded(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _connect(self) -> Iterator[sa.Connection]:
+        with self._guarded(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            place = self.engine.url.render_as_string(hide_password=True)
+            raise StoreError(f"the results database {place}: {error.orig}") from None
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _by_key(
+    connection: sa.Connection, query: sa.Select[Any], column: sa.Column[Any], keys: Sequence[str]
+) -> list[sa.Row[Any]]:
+    """The query's rows for these keys, asked in chunks."""
+    rows: list[sa.Row[Any]] = []
+    for start in range(0, len(keys), _CHUNK):
+        chunk = keys[start : start + _CHUNK]
+        rows.extend(connection.execute(query.where(column.in_(chunk))).all())
+    return rows
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    """Write-ahead logging: readers never wait, and a killed writer leaves the database whole."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA busy_timeout=30000")

@@ -1,0 +1,77 @@
+"""One table of what is recorded: metric → unit, layer that decides it, meaning.
+
+It drives the database's checks, the columns of ``dlas.results``, the docs and the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STATUSES = ("ok", "refused", "failed", "out_of_memory", "timed_out", "pending")
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    unit: str
+    layer: str
+    meaning: str
+
+
+#: Numbers that a node of that layer yields, stored in ``metrics``.
+METRICS = (
+    Column("train_images", "images", "datasets", "images for training"),
+    Column("calibration_images", "images", "datasets", "images for calibration"),
+    Column("test_images", "images", "datasets", "images that accuracy is measured on"),
+    Column("accuracy", "share", "models", "top-1 on the test split, by ONNX Runtime in float32"),
+    Column("macs", "MAC", "models", "multiply-accumulates of one inference"),
+    Column("parameters", "numbers", "models", "trainable numbers"),
+    Column("accuracy_before", "share", "optimizations", "top-1 before this optimization"),
+    Column("accuracy_after", "share", "optimizations", "top-1 after it, by ONNX Runtime"),
+    Column("effective_macs", "MAC", "optimizations", "multiply-accumulates whose weight is not zero"),
+    Column("nonzeros", "numbers", "optimizations", "weights that are not zero"),
+    Column("size_bytes", "bytes", "optimizations", "the network's file"),
+    Column("sparse_bytes", "bytes", "optimizations", "weights, each layer dense or CSR, the smaller"),
+    Column("promised_speedup", "×", "optimizations", "dense MACs / effective MACs × 2 (float16) or 4 (int8)"),
+    Column("executed_accuracy", "share", "systems", "top-1 as this executable computes"),
+    Column("label_agreement", "share", "systems", "test labels equal to ONNX Runtime's on the same file"),
+    Column("compile_s", "s", "systems", "compiling"),
+    Column("executable_bytes", "bytes", "systems", "the compiled files"),
+)
+
+#: The columns of ``dlas.results``: one row per stack.
+RESULTS = (
+    Column("study", "", "", "the study's name"),
+    Column("dataset", "", "datasets", "label of the choice"),
+    Column("model", "", "models", "label of the choice"),
+    Column("optimizations", "", "optimizations", "labels joined by ' + ', or none"),
+    Column("algorithm", "", "algorithms", "label of the choice"),
+    Column("system", "", "systems", "label of the choice"),
+    Column("hardware", "", "hardware", "label of the choice"),
+    Column("status", "", "", "ok, refused, failed, out_of_memory, timed_out or pending"),
+    Column("stage", "", "", "the layer where it ended, when not ok"),
+    Column("message", "", "", "why, as a sentence, when not ok"),
+    Column("accuracy", "share", "systems", "top-1 as executed, in [0, 1]"),
+    Column("baseline_accuracy", "share", "models", "top-1 of the network before optimization"),
+    Column("label_agreement", "share", "systems", "test labels equal to ONNX Runtime's"),
+    Column("macs", "MAC", "models", "multiply-accumulates before optimization"),
+    Column("effective_macs", "MAC", "optimizations", "multiply-accumulates whose weight is not zero"),
+    Column("parameters", "numbers", "models", "trainable numbers before optimization"),
+    Column("nonzeros", "numbers", "optimizations", "weights that are not zero"),
+    Column("size_bytes", "bytes", "optimizations", "the network's file"),
+    Column("sparse_bytes", "bytes", "optimizations", "weights, each layer dense or CSR, the smaller"),
+    Column("promised_speedup", "×", "optimizations", "what the optimizations promise over none"),
+    Column("measured_speedup", "×", "hardware", "latency of the same stack without optimizations / this one's"),
+    Column("latency_s", "s", "hardware", "median of one inference, batch 1"),
+    Column("latency_low_s", "s", "hardware", "95 % interval of the median, lower end"),
+    Column("latency_high_s", "s", "hardware", "95 % interval of the median, upper end"),
+    Column("first_run_s", "s", "hardware", "the first inference after loading"),
+    Column("runs", "runs", "hardware", "samples behind the median"),
+    Column("peak_bytes", "bytes", "hardware", "most memory of the timing process"),
+    Column("energy_j", "J", "hardware", "per inference, from a real counter, else absent"),
+    Column("threads", "cores", "systems", "cores used by one inference"),
+    Column("emulated", "", "systems", "how it computes in a wider type than stated, if it does"),
+    Column("warnings", "", "hardware", "what made the measurement doubtful, joined by '; '"),
+    Column("taken_at", "", "hardware", "when it was measured, ISO 8601 UTC"),
+    Column("key", "", "", "the stack's key"),
+)

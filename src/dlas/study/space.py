@@ -1,0 +1,143 @@
+"""A study: which stacks to compare. Axes of alternatives multiply into stacks."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from dlas.errors import InputError, SpecError
+from dlas.layer import did_you_mean
+from dlas.stack import DEFAULTS, FIELDS, Stack, parse_field
+from dlas.systems.base import System
+
+_KEYS = ("name", "title", "description", "base", "axes")
+
+
+@dataclass(frozen=True)
+class Study:
+    """``base``: the choices all stacks share. ``axes``: for other fields of a stack, a list of
+    alternatives each. The stacks are all combinations, less those that cannot exist (a system that
+    chooses its own kernels with any algorithm but ``vendor``).
+
+    >>> Study(name="s", base={"dataset": "synthetic", "model": "tiny", "hardware": "null"},
+    ...       axes={"system": ["onnxruntime", "pytorch"]}).stacks[1].label()
+    'synthetic · tiny · none · vendor · pytorch · null'
+    """
+
+    name: str
+    title: str = ""
+    description: str = ""
+    base: Mapping[str, Any] = field(default_factory=dict)
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    folder: Path | None = None
+    stacks: tuple[Stack, ...] = field(init=False, repr=False)
+    #: Why combinations were dropped: sentence → how many.
+    dropped: Mapping[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            raise SpecError("$.name", f"{self.name!r} is not a name of letters, digits, '.', '_' or '-'")
+        stacks, dropped = _combine(self._alternatives())
+        if not stacks:
+            reasons = "; ".join(dropped)
+            raise SpecError("$.axes", f"no combination of these choices can exist: {reasons}")
+        object.__setattr__(self, "stacks", stacks)
+        object.__setattr__(self, "dropped", dropped)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Study:
+        """A study from a TOML file; paths in it are relative to the file."""
+        path = Path(path)
+        try:
+            table = tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            raise InputError(f"{path}: there is no such file") from None
+        except IsADirectoryError:
+            raise InputError(f"{path} is a folder; name a study's TOML file") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is not a text file") from None
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{path} is not TOML: {error}") from None
+        try:
+            return cls.parse(table, path.parent.resolve())
+        except SpecError as error:
+            raise SpecError(f"{path}: {error.path}", error.sentence) from None
+
+    @classmethod
+    def parse(cls, table: Mapping[str, Any], folder: Path | None = None) -> Study:
+        for key in table:
+            if key not in _KEYS:
+                raise SpecError(f"$.{key}", f"not a field of a study{did_you_mean(key, _KEYS)}")
+        for key in ("name", "title", "description"):
+            if not isinstance(table.get(key, ""), str):
+                raise SpecError(f"$.{key}", f"{table[key]!r} is not a text")
+        for key in ("base", "axes"):
+            if not isinstance(table.get(key, {}), Mapping):
+                raise SpecError(f"$.{key}", f"{table[key]!r} is not a table")
+        if "name" not in table:
+            raise SpecError("$.name", "a study needs this field")
+        return cls(**table, folder=folder)
+
+    def spec(self) -> dict[str, Any]:
+        """Plain data for the record."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "stacks": len(self.stacks),
+            "dropped": dict(self.dropped),
+        }
+
+    def _alternatives(self) -> dict[str, list[Any]]:
+        """Per field of a stack the parsed alternatives."""
+        for place, given in (("$.base", self.base), ("$.axes", self.axes)):
+            for key in given:
+                if key not in FIELDS:
+                    hint = did_you_mean(key, FIELDS)
+                    raise SpecError(f"{place}.{key}", f"not a field of a stack{hint}")
+        for key in self.axes:
+            if key in self.base:
+                raise SpecError(f"$.axes.{key}", "stands in base too; keep one of them")
+        found = {}
+        for key in FIELDS:
+            if key in self.axes:
+                found[key] = self._axis(key, self.axes[key])
+            else:
+                value = self.base.get(key, DEFAULTS.get(key))
+                if value is None:
+                    raise SpecError(f"$.base.{key}", "a study needs this field, here or in axes")
+                found[key] = [parse_field(key, value, f"$.base.{key}", self.folder)]
+        return found
+
+    def _axis(self, key: str, values: Sequence[Any]) -> list[Any]:
+        place = f"$.axes.{key}"
+        if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence):
+            raise SpecError(place, f"{values!r} is not a list of alternatives; put a single one in base")
+        if not values:
+            raise SpecError(place, "an empty list leaves no stack; name an alternative")
+        if key == "optimizations":
+            for i, value in enumerate(values):
+                if isinstance(value, Mapping):
+                    raise SpecError(
+                        f"{place}[{i}]", "each alternative is a list of optimizations; write [{…}]"
+                    )
+        return [parse_field(key, v, f"{place}[{i}]", self.folder) for i, v in enumerate(values)]
+
+
+def _combine(alternatives: Mapping[str, list[Any]]) -> tuple[tuple[Stack, ...], dict[str, int]]:
+    stacks: dict[str, Stack] = {}
+    dropped: Counter[str] = Counter()
+    for values in itertools.product(*alternatives.values()):
+        stack = Stack(**dict(zip(alternatives, values, strict=True)))
+        reason = cast(System, stack.system).combines(stack.algorithm.name)
+        if reason:
+            dropped[reason] += 1
+        else:
+            stacks.setdefault(repr(stack), stack)
+    return tuple(stacks.values()), dict(dropped)

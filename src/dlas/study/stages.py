@@ -1,0 +1,234 @@
+"""What making a node means, layer by layer: inputs are artifacts' folders, the output is one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dlas.algorithms.base import Algorithm
+from dlas.context import Context
+from dlas.data import Data, open_data
+from dlas.datasets.base import Dataset
+from dlas.errors import DlasError, Refused
+from dlas.evaluate import scores
+from dlas.executable import compile_network, load, read_header
+from dlas.layer import Member
+from dlas.models.base import Model
+from dlas.network import Network
+from dlas.optimizations.base import Optimization
+from dlas.plan import open_plan
+from dlas.spec import parse_member
+from dlas.store.results import Outcome
+from dlas.systems.base import System
+
+NODE, RECORD, EXPECTED = "node.json", "record.json", "expected.npz"
+
+#: Images whose scores, not only labels, are kept to check executables against.
+CHECKED_IMAGES = 256
+#: How far an executable's scores may be from ONNX Runtime's on the same file, as the relative
+#: Euclidean distance over the checked images. Rounding in other places moves int8 by whole steps.
+TOLERANCE = {"float32": 1e-3, "float16": 3e-2, "int8": 0.2, "mixed": 0.2}
+#: What computing in a narrower type promises.
+DTYPE_SPEEDUP = {"float32": 1.0, "float16": 2.0, "int8": 4.0, "mixed": 1.0}
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A node to make, as plain data for another process. ``inputs`` are the folders of the
+    artifacts above: data, network, plan. ``node`` is written beside the result, to explain it."""
+
+    key: str
+    layer: str
+    member: dict[str, Any]
+    node: dict[str, Any]
+    inputs: dict[str, str]
+    folder: str
+    checkpoints: str
+    threads: int
+
+
+Yield = tuple[dict[str, float], dict[str, str]]
+
+
+class WrongAnswer(DlasError):
+    """An executable computes something else than the network says."""
+
+
+def make(job: Job, progress: Callable[[float, str], None]) -> Outcome:
+    """Fill the job's folder. Raises what the member raises; Refused where it cannot be done."""
+    started = time.perf_counter()
+    member = parse_member(job.layer, job.member, f"$.{job.layer}")
+    sentence = member.missing()
+    if sentence:
+        raise Refused(sentence)
+    checkpoints = Path(job.checkpoints)
+    context = Context(Path(job.folder), checkpoints, job.threads, progress)
+    inputs = {name: Path(folder) for name, folder in job.inputs.items()}
+    metrics, facts = _STAGES[job.layer](member, inputs, context)
+    outcome = Outcome("ok", "", time.perf_counter() - started, metrics, facts)
+    (context.folder / NODE).write_text(json.dumps(job.node, indent=1))
+    record = {"seconds": outcome.seconds, "metrics": metrics, "facts": facts}
+    (context.folder / RECORD).write_text(json.dumps(record, indent=1))
+    return outcome
+
+
+def read_outcome(folder: Path) -> Outcome:
+    """The outcome that ``make`` wrote beside an artifact."""
+    record = json.loads((folder / RECORD).read_text())
+    return Outcome("ok", "", record["seconds"], record["metrics"], record["facts"])
+
+
+def _dataset(member: Member, inputs: Mapping[str, Path], context: Context) -> Yield:
+    cast(Dataset, member).make(context)
+    data = open_data(context.folder)
+    sizes = {
+        "train_images": len(data.train),
+        "calibration_images": len(data.calibration),
+        "test_images": len(data.test),
+    }
+    return {name: float(size) for name, size in sizes.items()}, {}
+
+
+def _model(member: Member, inputs: Mapping[str, Path], context: Context) -> Yield:
+    data = open_data(inputs["data"])
+    network = cast(Model, member).make(data, context)
+    _check_fit(network, data)
+    accuracy = _finish(network, data, context)
+    counts = {"accuracy": accuracy, "macs": network.macs, "parameters": network.parameters}
+    return {**counts, **_sizes(network)}, {}
+
+
+def _optimization(member: Member, inputs: Mapping[str, Path], context: Context) -> Yield:
+    data = open_data(inputs["data"])
+    before = Network.open(inputs["network"])
+    optimization = cast(Optimization, member)
+    sentence = optimization.refuses(before)
+    if sentence:
+        raise Refused(sentence)
+    after = optimization.apply(before, data, context)
+    labels = np.load(inputs["network"] / EXPECTED)["labels"]
+    metrics = {
+        "accuracy_before": float((labels == data.test.labels).mean()),
+        "accuracy_after": _finish(after, data, context),
+        "promised_speedup": promised_speedup(before, after),
+        **_sizes(after),
+    }
+    return metrics, {}
+
+
+def promised_speedup(before: Network, after: Network) -> float:
+    """What arithmetic alone promises: the ratio of MACs with a non-zero weight, or of the number
+    formats' widths (the paper's "expected speedup"). Weights that a narrower format rounds to
+    zero do not count as pruned."""
+    if before.dtype != after.dtype:
+        return DTYPE_SPEEDUP[after.dtype] / DTYPE_SPEEDUP[before.dtype]
+    return before.effective_macs / max(1, after.effective_macs)
+
+
+def _algorithm(member: Member, inputs: Mapping[str, Path], context: Context) -> Yield:
+    network = Network.open(inputs["network"])
+    algorithm = cast(Algorithm, member)
+    sentence = algorithm.refuses(network)
+    if sentence:
+        raise Refused(sentence)
+    plan = algorithm.plan(network)
+    plan.save(context.folder)
+    notes = sorted({step.note for step in plan.steps if step.note})
+    return {}, {"notes": "; ".join(notes)} if notes else {}
+
+
+def _system(member: Member, inputs: Mapping[str, Path], context: Context) -> Yield:
+    network, plan = Network.open(inputs["network"]), open_plan(inputs["plan"])
+    system = cast(System, member)
+    sentence = system.refuses(network, plan)
+    if sentence:
+        raise Refused(sentence)
+    context.progress(0.0, "compiling")
+    started = time.perf_counter()
+    compile_network(system, network, plan, context.folder)
+    compile_s = time.perf_counter() - started
+    accuracy, agreement = _check(context, inputs, network.dtype)
+    files = [p.stat().st_size for p in context.folder.rglob("*") if p.is_file()]
+    metrics = {
+        "executed_accuracy": accuracy,
+        "label_agreement": agreement,
+        "compile_s": compile_s,
+        "executable_bytes": float(sum(files)),
+    }
+    emulated = read_header(context.folder).emulated
+    return metrics, {"emulated": emulated} if emulated else {}
+
+
+_STAGES: Mapping[str, Callable[[Member, Mapping[str, Path], Context], Yield]] = {
+    "datasets": _dataset,
+    "models": _model,
+    "optimizations": _optimization,
+    "algorithms": _algorithm,
+    "systems": _system,
+}
+
+
+def _check_fit(network: Network, data: Data) -> None:
+    if network.input_shape != data.shape:
+        raise Refused(
+            f"the network takes images of shape {network.input_shape}, the data set has {data.shape}"
+        )
+    if network.classes != len(data.classes):
+        raise Refused(
+            f"the network tells {network.classes} classes apart, the data set has {len(data.classes)}"
+        )
+
+
+def _finish(network: Network, data: Data, context: Context) -> float:
+    """Save the network and what ONNX Runtime makes of the test images; its accuracy."""
+    context.progress(0.99, "evaluating")
+    network.save(context.folder)
+    parts = [scores(network, images, context.threads) for images, _ in data.test.batches(128)]
+    every = np.concatenate(parts)
+    if not np.isfinite(every).all():
+        raise WrongAnswer("the network's scores are NaN or infinite on the test images")
+    labels = every.argmax(axis=1)
+    np.savez(context.folder / EXPECTED, labels=labels, scores=every[:CHECKED_IMAGES])
+    return float((labels == data.test.labels).mean())
+
+
+def _sizes(network: Network) -> dict[str, float]:
+    return {
+        "effective_macs": network.effective_macs,
+        "nonzeros": network.nonzeros,
+        "size_bytes": network.size_bytes,
+        "sparse_bytes": network.sparse_bytes,
+    }
+
+
+def _check(context: Context, inputs: Mapping[str, Path], dtype: str) -> tuple[float, float]:
+    """Run the executable over the test images as another process would: (accuracy, share of
+    labels equal to ONNX Runtime's). Raises WrongAnswer beyond the tolerance."""
+    run = load(context.folder)
+    test = open_data(inputs["data"]).test
+    expected = np.load(inputs["network"] / EXPECTED)
+    checked = expected["scores"]
+    labels = np.empty(len(test), np.int64)
+    for start in range(0, len(test), CHECKED_IMAGES):
+        context.progress(start / len(test), "checking")
+        images = test.images(slice(start, start + CHECKED_IMAGES))
+        found = np.concatenate([run(image[None]) for image in images])
+        labels[start : start + len(found)] = found.argmax(axis=1)
+        if start == 0:
+            _compare(found[: len(checked)], checked, dtype)
+    return float((labels == test.labels).mean()), float((labels == expected["labels"]).mean())
+
+
+def _compare(found: NDArray[Any], expected: NDArray[Any], dtype: str) -> None:
+    distance = np.linalg.norm(found - expected) / max(float(np.linalg.norm(expected)), 1e-12)
+    if not distance <= TOLERANCE[dtype]:  # also when it is NaN
+        raise WrongAnswer(
+            f"the executable computes wrong scores: relative distance {distance:.2g} from ONNX"
+            f" Runtime's on the same network, at most {TOLERANCE[dtype]:g} is rounding in {dtype}"
+        )

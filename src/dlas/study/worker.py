@@ -1,0 +1,85 @@
+"""A process that makes nodes: jobs come as JSON lines on stdin, events go as JSON lines to stdout.
+
+Libraries print as they like, so the pipe is moved to a descriptor of its own first. A member that
+fails, in whatever way, ends as an outcome: this is the one place that catches everything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import msgspec
+
+from dlas.errors import DlasError, Refused
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    _die_with_parent()
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever prints goes to stderr
+    from dlas.study.stages import Job  # after the descriptors: imports may print
+
+    for line in sys.stdin:
+        job = msgspec.json.decode(line, type=Job)
+
+        def send(event: dict[str, Any]) -> None:
+            print(msgspec.json.encode(event).decode(), file=events)
+
+        def progress(fraction: float, text: str, send: Any = send) -> None:
+            send({"progress": fraction, "text": text})
+
+        send(run(job, progress))
+
+
+def run(job: Any, progress: Any) -> dict[str, Any]:
+    """The job's outcome as an event."""
+    from dlas.study.stages import make
+
+    try:
+        outcome = make(job, progress)
+    except Refused as refusal:
+        return {"status": "refused", "message": str(refusal)}
+    except MemoryError:
+        return {"status": "out_of_memory", "message": "out of memory"}
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return {"status": "disk_full", "message": f"no space left for {job.folder}"}
+        return _failed(error)
+    except DlasError as error:
+        return {"status": "failed", "message": str(error)}
+    except Exception as error:  # noqa: BLE001  # third-party members may raise anything
+        return _failed(error)
+    return {
+        "status": outcome.status,
+        "message": "",
+        "seconds": outcome.seconds,
+        "metrics": dict(outcome.metrics),
+        "facts": dict(outcome.facts),
+    }
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    """One line for the row; the trace goes to the log."""
+    traceback.print_exc()
+    lines = str(error).strip().splitlines()
+    first = lines[0] if lines else "no message"
+    return {"status": "failed", "message": f"{type(error).__name__}: {first[:300]}"}
+
+
+def _die_with_parent() -> None:
+    """A killed study must not leave workers behind (Linux; elsewhere stdin's end does it)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Layer 5, systems software: what a member is."""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from dlas.executable import Run
+from dlas.layer import Member
+from dlas.network import Network
+from dlas.plan import Plan
+
+
+class System(Member, frozen=True, kw_only=True):
+    """Turns a network and a plan into an executable for this target, batch 1.
+
+    ``threads``: the cores that one inference uses, fixed when it is compiled."""
+
+    #: The algorithms it can follow; ("vendor",) for systems that choose their own kernels.
+    algorithms: ClassVar[tuple[str, ...]] = ("vendor",)
+
+    threads: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+    def combines(self, algorithm: str) -> str | None:
+        """Why it cannot follow that algorithm, whatever the network; None when it can."""
+        if algorithm in self.algorithms:
+            return None
+        if self.algorithms == ("vendor",):
+            return f"{self.name} chooses its own kernels: algorithm = 'vendor'"
+        return f"{self.name} follows {', '.join(self.algorithms)}, not {algorithm!r}"
+
+    def refuses(self, network: Network, plan: Plan) -> str | None:
+        """Why it cannot run this network, as a sentence."""
+        return None
+
+    def emulates(self, network: Network) -> str:
+        """Where it computes in a wider type than the network states, as a sentence; else ""."""
+        return ""
+
+    @abc.abstractmethod
+    def compile(self, network: Network, plan: Plan, folder: Path) -> None:
+        """Write all that ``load`` needs into ``folder``. Raises Refused with a sentence for what
+        only shows while compiling (an operator without translation)."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def load(self, folder: Path) -> Run:
+        """The compiled network, ready to run, in any process of a machine with this target.
+        Import nothing that only compiling needs."""
+        raise NotImplementedError

@@ -1,0 +1,94 @@
+"""From a network and its plan to Relax: TVM's own ONNX importer, with the layers that the plan
+names replaced, while they are read, by the primitive it names.
+
+Replacing them here, and not in the finished module, needs no matching: the importer hands over
+every node with its name, its attributes and the expressions it reads, and what a DequantizeLinear
+reads is still in sight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
+
+from dlas.errors import Refused
+from dlas.layer import member
+from dlas.network import LayerRow, Network
+from dlas.plan import Plan
+from dlas.systems.tvm.layers import float_layer, integer_layer
+from dlas.systems.tvm.quantized import constant, quantized, vector
+
+#: What TVM's importer raises for a graph that it does not take; it has no class of its own.
+REFUSALS = (
+    tvm.error.TVMError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
+    NotImplementedError,
+)  # fmt: skip
+
+
+def translate(network: Network, plan: Plan) -> tvm.IRModule:
+    """The network at batch 1 as a Relax module whose function ``main`` takes the image. Raises
+    Refused where TVM has no translation."""
+    model = network.model
+    importer = Importer(network, plan)
+    opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    try:
+        # The importer prints what it fails on, besides raising.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return importer.from_onnx(model.graph, opset)
+    except REFUSALS as error:
+        sentence = str(error).strip().splitlines()[-1]
+        raise Refused(f"TVM has no translation for {importer.at}: {sentence}") from error
+
+
+class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type information
+    def __init__(self, network: Network, plan: Plan) -> None:
+        shapes = {network.input_name: [1, *network.input_shape]}
+        super().__init__(shapes, "float32", sanitize=False)
+        self.rows = {row.name: row for row in network.layers}
+        self.plan = plan
+        self.at = "the graph"
+
+    def _convert_operator(
+        self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
+    ) -> relax.Expr:
+        name = attrs["tvm_custom"]["name"]
+        self.at = f"{op_name} {name!r}"
+        if op_name in ("QuantizeLinear", "DequantizeLinear"):
+            inputs[1:3] = map(vector, inputs[1:3])
+        elif name in self.rows:
+            replaced = self.layer(self.rows[name], inputs, attrs)
+            if replaced is not None:
+                return replaced
+        elif op_name == "Conv":
+            raise Refused(f"the weights of the convolution {name!r} are not constants")
+        return super()._convert_operator(op_name, inputs, attrs, opset)
+
+    def layer(self, row: LayerRow, inputs: Any, attrs: dict[str, Any]) -> relax.Expr | None:
+        """The layer by its primitive; None for a dense layer that is more than x · W + bias."""
+        weight = constant(inputs[1])
+        bias = np.zeros(1) if inputs[2] is None else constant(inputs[2])
+        if weight is None or bias is None or bias.size not in (1, row.out_channels):
+            raise Refused(f"the weights of {row.name!r} are not constants")
+        if row.op == "dense" and not plain_product(inputs[0], attrs):
+            return None
+        primitive = member("algorithms", self.plan.primitive(row.name))()
+        bias = np.broadcast_to(bias.reshape(-1), row.out_channels)
+        output_axis = 0 if row.op == "conv" or attrs.get("transB") else 1
+        data, integers = quantized(inputs[0]), quantized(inputs[1])
+        if data and integers and data.per_tensor() and integers.along(output_axis):
+            layer = integer_layer(primitive, row, data, integers, bias, output_axis)
+        else:
+            layer = float_layer(primitive, row, inputs[0], weight, bias, output_axis)
+        return layer.emit(self.bb)
+
+
+def plain_product(data: relax.Expr, attrs: dict[str, Any]) -> bool:
+    """Whether a Gemm or MatMul is a matrix times a constant matrix, without factors."""
+    factors = attrs.get("alpha", 1.0), attrs.get("beta", 1.0), attrs.get("transA", 0)
+    return factors == (1.0, 1.0, 0) and data.ty.ndim == 2
