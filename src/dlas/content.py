@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,9 @@ def digest(path: Path) -> str:
     Raises InputError where there is nothing to read."""
     try:
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file())
+            walk = os.walk(path, followlinks=True)  # class folders are often links
+            files = sorted(file for parent, _, names in walk for name in names
+                           if (file := Path(parent, name)).is_file())  # fmt: skip
             state = tuple((str(p.relative_to(path)), *_stat(p)) for p in files)
             return _folder_digest(path, state)
         return _file_digest(path, *_stat(path))

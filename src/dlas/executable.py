@@ -1,7 +1,7 @@
 """What layer 5 hands down: a folder that another process can load and run.
 
-``executable.json`` names the system with its spec and the shapes; the other files are the system's
-own.
+``executable.json`` names the system with its spec, the shapes and the digests of the other files,
+which are the system's own.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dlas.content import digest
 from dlas.errors import InputError
-from dlas.network import Network
-from dlas.plan import Plan
 from dlas.spec import parse_member
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loading an executable needs no onnx
+    from dlas.network import Network
+    from dlas.plan import Plan
     from dlas.systems.base import System
 
 FILE = "executable.json"
 
-#: One inference: (1, C, H, W) float32 → (1, classes) float32.
+#: One inference: (1, C, H, W) float32, C-contiguous and writeable → (1, classes) float32, which is
+#: the caller's to keep.
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class Header(msgspec.Struct, frozen=True):
-    """``executable.json``: the system's spec and the shapes of one inference.
+    """``executable.json``: the system's spec, the shapes of one inference, the versions of what
+    compiled it, and the sha256 of every file by its relative name.
 
     ``emulated`` says in a sentence where the numbers are computed in a wider type than the network
     states, as float16 is on most CPUs; "" when they are computed as stated."""
@@ -39,6 +42,8 @@ class Header(msgspec.Struct, frozen=True):
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     threads: int
+    tools: dict[str, str]
+    files: dict[str, str]
     emulated: str = ""
 
 
@@ -53,17 +58,20 @@ class Executable:
             raise InputError(
                 f"the input has shape {images.shape}, this executable takes {self.header.input_shape}"
             )
-        return self.run(images)
+        return self.run(np.require(images, np.float32, ["C", "W"]))
 
 
 def compile_network(system: System, network: Network, plan: Plan, folder: Path) -> None:
-    """Compile into ``folder`` and write its header."""
+    """Compile into ``folder``, which is empty, and write its header."""
     system.compile(network, plan, folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     header = Header(
         system.spec(),
         (1, *network.input_shape),
         (1, network.classes),
         system.threads,
+        system.tools(),
+        {str(path.relative_to(folder)): digest(path) for path in files},
         system.emulates(network),
     )
     (folder / FILE).write_bytes(msgspec.json.encode(header))
@@ -72,12 +80,27 @@ def compile_network(system: System, network: Network, plan: Plan, folder: Path) 
 def read_header(folder: Path) -> Header:
     try:
         return msgspec.json.decode((folder / FILE).read_bytes(), type=Header)
-    except (FileNotFoundError, msgspec.DecodeError):
-        raise InputError(f"{folder} holds no executable of dlas") from None
+    except (OSError, msgspec.MsgspecError):
+        raise InputError(f"{folder} holds no executable of dlas, or a damaged one") from None
 
 
 def load(folder: Path | str) -> Executable:
-    """Load an executable that some process compiled on a machine with this target."""
-    header = read_header(Path(folder))
+    """Load an executable that some process compiled on a machine with this target. InputError
+    where it is damaged or other versions compiled it: its native code is not tried then."""
+    folder = Path(folder)
+    header = read_header(folder)
     system: Any = parse_member("systems", header.system, "$.system")
-    return Executable(header, system.load(Path(folder)))
+    _check_tools(folder, header.tools, system.tools())
+    for name, expected in header.files.items():
+        if digest(folder / name) != expected:
+            raise InputError(f"{folder / name} is damaged: compile the network again")
+    return Executable(header, system.load(folder))
+
+
+def _check_tools(folder: Path, then: dict[str, str], now: dict[str, str]) -> None:
+    for tool, version in then.items():
+        if now.get(tool, "absent") != version:
+            raise InputError(
+                f"{folder} was compiled with {tool} {version}, here it is {now.get(tool, 'absent')}:"
+                f" install that version or compile the network again"
+            )

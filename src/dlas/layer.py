@@ -39,11 +39,12 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
-    def missing(self) -> str | None:
+    @classmethod
+    def missing(cls) -> str | None:
         """Why this machine cannot do it, as a sentence; None when it can."""
-        for module in self.modules:
+        for module in cls.modules:
             if importlib.util.find_spec(module) is None:
-                return f"{module} is not installed: pip install 'dlas[{self.extra}]'"
+                return f"{module} is not installed: pip install 'dlas[{cls.extra}]'"
         return None
 
     def check(self, path: str) -> None:

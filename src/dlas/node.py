@@ -43,6 +43,16 @@ class Node:
     def name(self) -> str:
         return str(self.spec["name"])
 
+    def plain(self) -> dict[str, Any]:
+        """All that the key is made of, as plain data."""
+        return {
+            "layer": self.layer,
+            "spec": dict(self.spec),
+            "content": dict(self.content),
+            "tools": dict(self.tools),
+            "parent": self.parent,
+        }
+
 
 def tree(chains: Iterable[Iterable[Node]]) -> dict[str, Node]:
     """The union of chains: key → node, every parent before its children."""

@@ -22,7 +22,6 @@ _NOUN = {
     inspect.StrType: "a text",
     inspect.BoolType: "true or false",
     inspect.VarTupleType: "a list",
-    inspect.TupleType: "a list of fixed length",
     inspect.StructType: "a table",
 }
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -77,16 +76,17 @@ def parse_struct(kind: type[_Struct], fields: Any, path: str, what: str) -> _Str
 
 
 def _refuse_unknown(info: inspect.Type, value: Any, path: str, what: str) -> None:
-    if isinstance(info, inspect.StructType) and isinstance(value, Mapping):
-        known = {field.name: field.type for field in info.fields}
-        for key, item in value.items():
-            if key not in known:
-                hint = did_you_mean(str(key), known)
-                raise SpecError(f"{path}.{key}", f"not a field of {what}{hint}")
-            _refuse_unknown(known[key], item, f"{path}.{key}", key)
-    elif isinstance(info, inspect.VarTupleType) and isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            _refuse_unknown(info.item_type, item, f"{path}[{index}]", what)
+    for choice in _choices(info):
+        if isinstance(choice, inspect.StructType) and isinstance(value, Mapping):
+            known = {field.name: field.type for field in choice.fields}
+            for key, item in value.items():
+                if key not in known:
+                    hint = did_you_mean(str(key), known)
+                    raise SpecError(f"{path}.{key}", f"not a field of {what}{hint}")
+                _refuse_unknown(known[key], item, f"{path}.{key}", key)
+        elif isinstance(choice, inspect.VarTupleType) and isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                _refuse_unknown(choice.item_type, item, f"{path}[{index}]", what)
 
 
 def _located(
@@ -106,6 +106,8 @@ def _located(
             value = value[name]
         elif index and isinstance(info, inspect.VarTupleType):
             info, value = info.item_type, value[int(index)]
+        elif index and isinstance(info, inspect.TupleType):
+            info, value = info.item_types[int(index)], value[int(index)]
     return SpecError(f"{path}{place}", f"{value!r} is not {_allowed(info, value)}")
 
 
@@ -128,6 +130,8 @@ def _allowed(info: inspect.Type, value: Any) -> str:
             whole = isinstance(choice, inspect.FloatType) or isinstance(value, int)
             noun = "" if number and whole and interval else _NOUN[type(choice)] + " " * bool(interval)
             parts.append(f"{noun}{interval}")
+        elif isinstance(choice, inspect.TupleType):
+            parts.append(f"a list of {len(choice.item_types)}")
         else:
             parts.append(_NOUN.get(type(choice), type(choice).__name__))
     return " or ".join(parts)

@@ -5,7 +5,7 @@ Source: the "direct" primitive of DLAS (Gibson et al. 2023, arXiv:2311.08909).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from dlas.algorithms.primitive import Array, Primitive, Tensor, accumulator, multiply, padded
 from dlas.network import LayerRow
@@ -14,7 +14,7 @@ from dlas.network import LayerRow
 class Direct(Primitive, frozen=True, kw_only=True):
     """Applies to every convolution. Weight layout: (K, C/G, R, S), as in the network."""
 
-    name = "direct"
+    name: ClassVar[str] = "direct"
 
     def pack(self, weight: Array, row: LayerRow) -> Array:
         return weight

@@ -6,7 +6,7 @@ Document Processing"; the "GEMM" primitive of DLAS (arXiv:2311.08909).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class Gemm(Primitive, frozen=True, kw_only=True):
     The columns are written to memory, R·S times the input, except for a 1×1 convolution of stride
     1, whose columns are its input."""
 
-    name = "gemm"
+    name: ClassVar[str] = "gemm"
 
     def pack(self, weight: Array, row: LayerRow) -> Array:
         matrix = weight.reshape(row.out_channels, -1)

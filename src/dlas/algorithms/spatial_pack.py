@@ -9,7 +9,7 @@ from layer to layer is a decision about the whole network.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,11 +20,11 @@ VECTOR = 16
 
 
 class SpatialPack(Primitive, frozen=True, kw_only=True):
-    """Refuses depthwise convolutions. With ``ci`` in ``co`` input and ``ki`` in ``ko`` output blocks
-    per group, the data is (N, G, co, H, W, ci) and the weight (G, ko, co, R, S, ci, ki); channels
-    that the blocks do not divide are filled with zeros."""
+    """Refuses depthwise convolutions. With ``co`` blocks of ``ci`` input channels and ``ko`` blocks
+    of ``ki`` output channels in a group, the data is (N, G, co, H, W, ci) and the weight (G, ko,
+    co, R, S, ci, ki); channels that the blocks do not divide are filled with zeros."""
 
-    name = "spatial_pack"
+    name: ClassVar[str] = "spatial_pack"
 
     def refuses_layer(self, row: LayerRow) -> str | None:
         if row.out_channels == row.groups:
@@ -66,9 +66,7 @@ class SpatialPack(Primitive, frozen=True, kw_only=True):
         )
         return te.compute(
             (data.shape[0], row.out_channels, *row.output_hw),
-            lambda n, k, y, x: sums[
-                n, k // outputs, k % outputs // ki, y, x, k % outputs % ki
-            ],
+            lambda n, k, y, x: sums[n, k // outputs, k % outputs // ki, y, x, k % outputs % ki],
             name="unpacked",
         )
 

@@ -20,4 +20,4 @@ def overlap(low: float, high: float, other_low: float, other_high: float) -> boo
     """Whether two intervals share a point; None where an end is NaN, so nothing is known."""
     if any(math.isnan(end) for end in (low, high, other_low, other_high)):
         return None
-    return low <= other_high and other_low <= high
+    return bool(low <= other_high and other_low <= high)

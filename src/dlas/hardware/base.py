@@ -16,7 +16,9 @@ class Hardware(Member, frozen=True, kw_only=True):
 
     @abc.abstractmethod
     def open(self, executable: Path) -> Session:
-        """Load an executable on the device, in a process of its own, ready to be timed."""
+        """Start to load an executable on the device, in a process of its own; the session's
+        ``wait`` returns when it is ready. Raises Refused with a sentence where the device cannot
+        run it, InputError where the folder holds no executable."""
         raise NotImplementedError
 
     @abc.abstractmethod

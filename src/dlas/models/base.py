@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import abc
+import importlib.util
+from pathlib import Path
 
 from dlas.context import Context
 from dlas.data import Data
-from dlas.layer import InputPath, Member
+from dlas.errors import InputError, Refused
+from dlas.layer import InputPath, Member, distribution_version
+from dlas.models.weights import load_weights
 from dlas.network import Network
 from dlas.training import Recipe
 
 
 class Model(Member, frozen=True, kw_only=True):
-    """A network and how it gets its weights: ``weights`` (a safetensors file) or ``train``; with
-    neither, the seeded initial weights."""
+    """A network and how it gets its weights: from ``weights`` (a safetensors file), by ``train``,
+    or both, which goes on training from the file; with neither, those it is built with."""
 
     train: Recipe | None = None
     weights: InputPath | None = None
@@ -21,9 +25,37 @@ class Model(Member, frozen=True, kw_only=True):
 
     @abc.abstractmethod
     def build(self, data: Data) -> Network:
-        """The untrained network for this data's shape and classes."""
+        """The network for this data's shape and classes, with initial weights drawn by ``seed``.
+        Raises Refused where it has no form for such images."""
         raise NotImplementedError
 
     def make(self, data: Data, context: Context) -> Network:
-        """Build, then load weights and train as the spec says."""
-        raise NotImplementedError
+        """Build, load, train. Raises InputError where weights or network do not fit, Refused where
+        PyTorch is needed and absent."""
+        network = self.build(data)
+        self._check_fit(network, data)
+        if self.weights is not None:
+            network = load_weights(network, Path(self.weights))
+        if self.train is not None:
+            if importlib.util.find_spec("torch") is None:
+                raise Refused("training needs torch: pip install 'dlas[torch]'")
+            from dlas.training import train
+
+            network = train(network, data, self.train, seed=self.seed, context=context)
+        return network
+
+    def tools(self) -> dict[str, str]:
+        training = {"torch": distribution_version("torch")} if self.train is not None else {}
+        return {**super().tools(), **training}
+
+    def _check_fit(self, network: Network, data: Data) -> None:
+        if network.input_shape != data.shape:
+            raise InputError(
+                f"{self.label()} takes images of shape {network.input_shape}, "
+                f"the data set's have {data.shape}"
+            )
+        if network.classes != len(data.classes):
+            raise InputError(
+                f"{self.label()} gives {network.classes} scores, "
+                f"the data set has {len(data.classes)} classes"
+            )

@@ -12,47 +12,69 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from dlas.network.network import OPSET, Network
+from dlas.errors import Refused
+from dlas.network.network import Network
+from dlas.network.opening import BATCH, IR_VERSION, OPSET
 
 Pair = int | tuple[int, int]
+INPUT, OUTPUT = "input", "logits"
 
 
 class Builder:
-    """Methods take and return tensor names; ``shape`` of a tensor is kept as (C, H, W)."""
+    """Methods take and return tensor names, the image's being ``"input"``; ``shapes`` has every
+    tensor's shape without the batch, (C, H, W) or (features,).
 
-    def __init__(self, input_shape: tuple[int, int, int], seed: int = 0) -> None:
+    The same calls with the same ``seed`` draw the same weights."""
+
+    def __init__(self, input_shape: tuple[int, int, int], seed: int = 0, name: str = "net") -> None:
+        self.name = name
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, NDArray[Any]] = {}
-        self.shapes: dict[str, tuple[int, ...]] = {"input": input_shape}
+        self.shapes: dict[str, tuple[int, ...]] = {INPUT: input_shape}
         self.random = np.random.default_rng(seed)
-        self.input_shape = input_shape
 
     # -- layers with weights -------------------------------------------------------------------
 
-    def conv(
-        self, x: str, name: str, channels: int, kernel: Pair, stride: Pair = 1,
-        pad: Pair | None = None, groups: int = 1, dilation: Pair = 1, bias: bool = False,
-    ) -> str:  # fmt: skip
-        """Convolution; ``pad`` defaults to (dilation · (kernel - 1)) // 2. Kaiming normal, fan out."""
+    def conv(  # noqa: PLR0913  a convolution has these
+        self,
+        x: str,
+        name: str,
+        channels: int,
+        kernel: Pair,
+        stride: Pair = 1,
+        pad: Pair | None = None,
+        groups: int = 1,
+        dilation: Pair = 1,
+        bias: bool = False,
+    ) -> str:
+        """Convolution; ``pad`` on each side defaults to dilation · (kernel - 1) // 2.
+
+        Weights are normal with variance 2 / fan out (He et al. 2015, "Delving Deep into
+        Rectifiers", eq. 14), biases zero. Refused where the image is smaller than the kernel."""
         c, h, w = self.shapes[x]
         (kh, kw), (sh, sw), (dh, dw) = _pair(kernel), _pair(stride), _pair(dilation)
         ph, pw = (dh * (kh - 1) // 2, dw * (kw - 1) // 2) if pad is None else _pair(pad)
         fan_out = channels // groups * kh * kw
-        weight = self.random.normal(0, math.sqrt(2 / fan_out), (channels, c // groups, kh, kw))
+        weight = self.normal((channels, c // groups, kh, kw), math.sqrt(2 / fan_out))
         inputs = [x, self.constant(f"{name}.weight", weight)]
         if bias:
             inputs.append(self.constant(f"{name}.bias", np.zeros(channels)))
         y = self.node(
-            "Conv", inputs, name, kernel_shape=[kh, kw], strides=[sh, sw], pads=[ph, pw, ph, pw],
-            group=groups, dilations=[dh, dw],
-        )  # fmt: skip
-        oh = (h + 2 * ph - dh * (kh - 1) - 1) // sh + 1
-        ow = (w + 2 * pw - dw * (kw - 1) - 1) // sw + 1
-        self.shapes[y] = (channels, oh, ow)
-        return y
+            "Conv",
+            inputs,
+            name,
+            kernel_shape=[kh, kw],
+            strides=[sh, sw],
+            pads=[ph, pw, ph, pw],
+            group=groups,
+            dilations=[dh, dw],
+        )
+        oh = self._slid(x, h, dh * (kh - 1) + 1, sh, ph)
+        ow = self._slid(x, w, dw * (kw - 1) + 1, sw, pw)
+        return self.shaped(y, (channels, oh, ow))
 
     def batch_norm(self, x: str, name: str, epsilon: float = 1e-5) -> str:
         c = self.shapes[x][0]
@@ -60,15 +82,19 @@ class Builder:
         inputs = [x, *(self.constant(f"{name}.{k}", np.full(c, v)) for k, v in values.items())]
         return self.same(self.node("BatchNormalization", inputs, name, epsilon=epsilon), x)
 
-    def dense(self, x: str, name: str, features: int) -> str:
-        """(in) → (features), bias included. PyTorch's default initialization."""
+    def dense(self, x: str, name: str, features: int, std: float | None = None) -> str:
+        """(in) → (features), bias included. Weights and biases are uniform within ±1 / √in, as
+        PyTorch has them; with ``std``, weights are normal and biases zero."""
         (inputs,) = self.shapes[x]
-        bound = 1 / math.sqrt(inputs)
-        weight = self.constant(f"{name}.weight", self.random.uniform(-bound, bound, (features, inputs)))
-        bias = self.constant(f"{name}.bias", self.random.uniform(-bound, bound, features))
-        y = self.node("Gemm", [x, weight, bias], name, transB=1)
-        self.shapes[y] = (features,)
-        return y
+        weight: NDArray[Any]
+        if std is None:
+            bound = 1 / math.sqrt(inputs)
+            weight = self.random.uniform(-bound, bound, (features, inputs))
+            bias = self.random.uniform(-bound, bound, features)
+        else:
+            weight, bias = self.normal((features, inputs), std), np.zeros(features)
+        given = [x, self.constant(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)]
+        return self.shaped(self.node("Gemm", given, name, transB=1), (features,))
 
     # -- activations and arithmetic ------------------------------------------------------------
 
@@ -76,7 +102,7 @@ class Builder:
         return self.same(self.node("Relu", [x]), x)
 
     def relu6(self, x: str) -> str:
-        limits = [self.constant("zero", np.array(0.0)), self.constant("six", np.array(6.0))]
+        limits = [self.constant("zero", 0.0), self.constant("six", 6.0)]
         return self.same(self.node("Clip", [x, *limits]), x)
 
     def sigmoid(self, x: str) -> str:
@@ -97,83 +123,100 @@ class Builder:
 
     def concat(self, xs: Sequence[str]) -> str:
         """Along channels."""
-        y = self.node("Concat", list(xs), axis=1)
-        self.shapes[y] = (sum(self.shapes[x][0] for x in xs), *self.shapes[xs[0]][1:])
-        return y
+        channels = sum(self.shapes[x][0] for x in xs)
+        return self.shaped(self.node("Concat", xs, axis=1), (channels, *self.shapes[xs[0]][1:]))
 
     # -- shapes and pooling --------------------------------------------------------------------
 
     def max_pool(self, x: str, kernel: int, stride: int, pad: int = 0) -> str:
+        """Refused where the image is smaller than the kernel."""
         return self._pool("MaxPool", x, kernel, stride, pad)
 
     def average_pool(self, x: str, kernel: int, stride: int, pad: int = 0) -> str:
+        """Padded zeros are not counted. Refused where the image is smaller than the kernel."""
         return self._pool("AveragePool", x, kernel, stride, pad)
 
     def global_average_pool(self, x: str) -> str:
         """(C, H, W) → (C, 1, 1)."""
-        y = self.node("GlobalAveragePool", [x])
-        self.shapes[y] = (self.shapes[x][0], 1, 1)
-        return y
+        return self.shaped(self.node("GlobalAveragePool", [x]), (self.shapes[x][0], 1, 1))
 
     def flatten(self, x: str) -> str:
-        y = self.node("Flatten", [x], axis=1)
-        self.shapes[y] = (math.prod(self.shapes[x]),)
-        return y
+        """(C, H, W) → (C · H · W,)."""
+        return self.shaped(self.node("Flatten", [x], axis=1), (math.prod(self.shapes[x]),))
 
     def subsample(self, x: str, step: int) -> str:
-        """Every ``step``-th row and column, as option-A shortcuts do (He et al. 2015, section 4.2)."""
-        limits = {"starts": [0, 0], "ends": [2**31 - 1] * 2, "axes": [2, 3], "steps": [step, step]}
+        """Every ``step``-th row and column, as option-A shortcuts do (He et al. 2015, "Deep
+        Residual Learning", section 4.2)."""
+        limits = {"starts": [0, 0], "ends": [2**31 - 1] * 2, "axes": [2, 3], "steps": [step] * 2}
         inputs = [self.integers(f"subsample{step}.{key}", value) for key, value in limits.items()]
-        y = self.node("Slice", [x, *inputs])
         c, h, w = self.shapes[x]
-        self.shapes[y] = (c, -(-h // step), -(-w // step))
-        return y
+        return self.shaped(self.node("Slice", [x, *inputs]), (c, -(-h // step), -(-w // step)))
 
     def pad_channels(self, x: str, before: int, after: int) -> str:
         """Zero channels on both sides."""
-        pads = self.integers(f"pad_channels{before}_{after}", [0, before, 0, 0, 0, after, 0, 0])
-        y = self.node("Pad", [x, pads])
-        self.shapes[y] = (self.shapes[x][0] + before + after, *self.shapes[x][1:])
-        return y
+        sides = [0, before, 0, 0, 0, after, 0, 0]
+        pads = self.integers(f"pad_channels{before}_{after}", sides)
+        c, h, w = self.shapes[x]
+        return self.shaped(self.node("Pad", [x, pads]), (c + before + after, h, w))
 
     # -- the graph -----------------------------------------------------------------------------
 
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.constants[name] = value.astype(np.float32)
+    def constant(self, name: str, value: ArrayLike) -> str:
+        self.constants[name] = np.asarray(value, np.float32)
         return name
 
     def integers(self, name: str, value: Sequence[int]) -> str:
         self.constants[name] = np.asarray(value, np.int64)
         return name
 
+    def normal(self, shape: tuple[int, ...], std: float) -> NDArray[np.float32]:
+        return self.random.standard_normal(shape, np.float32) * np.float32(std)
+
     def node(self, op: str, inputs: Sequence[str], name: str = "", **attributes: Any) -> str:
+        """Any operator with one output. Its shape is still to be said: ``shaped`` or ``same``."""
         name = name or f"{op.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [name + ".out"], name, **attributes))
         return name + ".out"
 
-    def same(self, y: str, x: str) -> str:
-        self.shapes[y] = self.shapes[x]
+    def shaped(self, y: str, shape: tuple[int, ...]) -> str:
+        self.shapes[y] = shape
         return y
 
+    def same(self, y: str, x: str) -> str:
+        return self.shaped(y, self.shapes[x])
+
     def network(self, scores: str) -> Network:
-        """The finished network; ``scores`` is its (classes,) output."""
+        """The finished network; ``scores`` is its (classes,) output, drawn last."""
         assert self.nodes[-1].output[0] == scores, "the scores come last"
-        self.nodes[-1].output[0] = "logits"
-        given = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *self.input_shape])
-        result = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", *self.shapes[scores]])
+        self.nodes[-1].output[0] = OUTPUT
+        given, result = (
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *self.shapes[tensor]])
+            for name, tensor in ((INPUT, INPUT), (OUTPUT, scores))
+        )
         weights = [numpy_helper.from_array(v, k) for k, v in self.constants.items()]
-        graph = helper.make_graph(self.nodes, "network", [given], [result], weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+        graph = helper.make_graph(self.nodes, self.name, [given], [result], weights)
+        opset = helper.make_opsetid("", OPSET)
+        model = helper.make_model(
+            graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="dlas"
+        )
         onnx.checker.check_model(model)
         return Network(model)
 
     def _pool(self, op: str, x: str, kernel: int, stride: int, pad: int) -> str:
-        y = self.node(
-            op, [x], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4
-        )  # padded zeros are not counted in averages: ONNX's default
         c, h, w = self.shapes[x]
-        self.shapes[y] = (c, (h + 2 * pad - kernel) // stride + 1, (w + 2 * pad - kernel) // stride + 1)
-        return y
+        oh, ow = (self._slid(x, size, kernel, stride, pad) for size in (h, w))
+        y = self.node(op, [x], kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4)
+        return self.shaped(y, (c, oh, ow))
+
+    def _slid(self, x: str, size: int, window: int, stride: int, pad: int) -> int:
+        """How often a window fits along one side."""
+        if size + 2 * pad < window:
+            _, h, w = self.shapes[x]
+            raise Refused(
+                f"{self.name} needs larger images: a {window}-wide window does not fit "
+                f"a {h}×{w} feature map"
+            )
+        return (size + 2 * pad - window) // stride + 1
 
 
 def _pair(value: Pair) -> tuple[int, int]:

@@ -82,7 +82,9 @@ def layer_rows(model: onnx.ModelProto) -> tuple[LayerRow, ...]:
         array = numpy_helper.to_array(weight)
         dtype = str(array.dtype) if dequantize is None else "int8"
         if dtype not in ITEM_BYTES:
-            raise InputError(f"layer {node.name!r} has {dtype} weights; dlas knows {', '.join(ITEM_BYTES)}")
+            raise InputError(
+                f"layer {node.name!r} has {dtype} weights; dlas knows {', '.join(ITEM_BYTES)}"
+            )
         make = _conv_row if node.op_type == "Conv" else _dense_row
         nonzeros = _count_nonzeros(array, dequantize, arrays)
         rows.append(make(node, weight.name, array, nonzeros, dtype, shapes))
@@ -90,14 +92,20 @@ def layer_rows(model: onnx.ModelProto) -> tuple[LayerRow, ...]:
 
 
 def weight_source(
-    node: onnx.NodeProto, arrays: Mapping[str, onnx.TensorProto], producers: Mapping[str, onnx.NodeProto]
+    node: onnx.NodeProto,
+    arrays: Mapping[str, onnx.TensorProto],
+    producers: Mapping[str, onnx.NodeProto],
 ) -> tuple[onnx.TensorProto, onnx.NodeProto | None] | None:
     """The initializer that a layer's weight comes from, and the DequantizeLinear on the way, if
     there is one; None where the second operand is no weight."""
     name, dequantize = node.input[1], None
     while name not in arrays:
         producer = producers.get(name)
-        if producer is None or producer.op_type not in ("DequantizeLinear", "QuantizeLinear", "Cast"):
+        if producer is None or producer.op_type not in (
+            "DequantizeLinear",
+            "QuantizeLinear",
+            "Cast",
+        ):
             return None
         if producer.op_type == "DequantizeLinear":
             dequantize = producer
@@ -107,7 +115,7 @@ def weight_source(
 
 def tensor_shapes(model: onnx.ModelProto, batch: int = 1) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor that shape inference reaches, for images in batches of ``batch``;
-    a dimension it does not know is 0."""
+    () where it knows no shape, 0 where it does not know a dimension."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     copy.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
@@ -116,11 +124,7 @@ def tensor_shapes(model: onnx.ModelProto, batch: int = 1) -> dict[str, tuple[int
     del copy.graph.value_info[:]
     inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True).graph
     values = [*inferred.input, *inferred.value_info, *inferred.output]
-    return {
-        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
-        for v in values
-        if v.type.tensor_type.HasField("shape")
-    }
+    return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -129,8 +133,11 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def conv_pads(
-    given: Mapping[str, Any], kernel: tuple[int, int], stride: tuple[int, int],
-    dilation: tuple[int, int], input_hw: tuple[int, int],
+    given: Mapping[str, Any],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    input_hw: tuple[int, int],
 ) -> tuple[int, int, int, int]:
     """(top, left, bottom, right), also where the node says SAME or VALID."""
     auto = given.get("auto_pad", b"NOTSET")
@@ -149,7 +156,12 @@ def conv_pads(
 
 
 def _conv_row(
-    node: onnx.NodeProto, weight: str, array: NDArray[Any], nonzeros: int, dtype: str, shapes: Shapes
+    node: onnx.NodeProto,
+    weight: str,
+    array: NDArray[Any],
+    nonzeros: int,
+    dtype: str,
+    shapes: Shapes,
 ) -> LayerRow:
     if array.ndim != 4:
         raise InputError(f"layer {node.name!r} convolves {array.ndim - 2} dimensions; dlas knows 2")
@@ -170,17 +182,25 @@ def _conv_row(
 
 
 def _dense_row(
-    node: onnx.NodeProto, weight: str, array: NDArray[Any], nonzeros: int, dtype: str, shapes: Shapes
+    node: onnx.NodeProto,
+    weight: str,
+    array: NDArray[Any],
+    nonzeros: int,
+    dtype: str,
+    shapes: Shapes,
 ) -> LayerRow:
     if array.ndim != 2:
-        raise InputError(f"layer {node.name!r} has weights of shape {array.shape}; a dense layer has two")
+        raise InputError(
+            f"layer {node.name!r} has weights of shape {array.shape}; a dense layer has two"
+        )
     transposed = node.op_type == "Gemm" and attributes(node).get("transB", 0)
     out_features, in_features = array.shape if transposed else array.shape[::-1]
     applied = (1, math.prod(_known_shape(node, node.output[0], shapes)[:-1]))
     return LayerRow(
-        name=node.name, op="dense", weight=weight, in_channels=in_features, out_channels=out_features,
-        kernel=(1, 1), stride=(1, 1), pads=(0, 0, 0, 0), dilation=(1, 1), groups=1,
-        input_hw=applied, output_hw=applied, nonzeros=nonzeros, dtype=dtype,
+        name=node.name, op="dense", weight=weight, in_channels=in_features,
+        out_channels=out_features, kernel=(1, 1), stride=(1, 1), pads=(0, 0, 0, 0),
+        dilation=(1, 1), groups=1, input_hw=applied, output_hw=applied, nonzeros=nonzeros,
+        dtype=dtype,
     )  # fmt: skip
 
 

@@ -3,24 +3,37 @@ counted on it. Never pickle: nothing that dlas loads can run code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from dlas.errors import InputError
+from dlas.network.channels import dense_with_bias
 from dlas.network.layers import LayerRow, layer_rows
+from dlas.network.opening import load_model, normalized
 
 FILE = "network.onnx"
 LAYERS_FILE = "layers.json"
-OPSET = 20
+
+#: Where operators keep what training decides: the positions of their inputs.
+STATISTICS = {"BatchNormalization": (3, 4)}
+TRAINABLE = {
+    "Conv": (1, 2),
+    "Gemm": (1, 2),
+    "MatMul": (1,),
+    "BatchNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "PRelu": (1,),
+    "DequantizeLinear": (0,),
+}
 
 
 @dataclass(frozen=True)
@@ -33,15 +46,20 @@ class Network:
 
     @classmethod
     def open(cls, path: Path) -> Network:
-        """From a file, or from an artifact's folder. InputError where it is not such a network."""
+        """From a file, or from an artifact's folder; see ``adopt``."""
         file = path / FILE if path.is_dir() else path
+        return cls.adopt(load_model(file), str(file))
+
+    @classmethod
+    def adopt(cls, model: onnx.ModelProto, place: str) -> Network:
+        """From a graph that some exporter wrote, brought into our form (``dlas.network.opening``).
+        InputError says what of ``place`` keeps it from that, or which layer has no row."""
         try:
-            model = onnx.load(file)
-        except FileNotFoundError:
-            raise InputError(f"{file}: there is no such file") from None
-        except Exception as error:  # protobuf's DecodeError has no stable public place
-            raise InputError(f"{file} is not an ONNX file: {error}") from None
-        return cls(model)
+            network = cls(normalized(model))
+            _ = network.layers
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
+        return network
 
     def save(self, folder: Path) -> None:
         """Write ``network.onnx`` and ``layers.json`` into ``folder``."""
@@ -76,12 +94,17 @@ class Network:
 
     @cached_property
     def initializers(self) -> Mapping[str, NDArray[Any]]:
-        """Every constant by name, weights among them."""
-        return {t.name: numpy_helper.to_array(t) for t in self.model.graph.initializer}
+        """Every constant by name, weights among them; neither the table nor the arrays can be
+        written to."""
+        arrays = {t.name: numpy_helper.to_array(t) for t in self.model.graph.initializer}
+        for array in arrays.values():
+            array.flags.writeable = False
+        return MappingProxyType(arrays)
 
     @cached_property
     def layers(self) -> tuple[LayerRow, ...]:
-        """A row per convolution and dense layer, in graph order."""
+        """A row per convolution and dense layer, in graph order. InputError names a layer that
+        has none."""
         return layer_rows(self.model)
 
     @property
@@ -94,10 +117,22 @@ class Network:
         """Multiply-accumulates whose weight is not zero."""
         return sum(row.effective_macs for row in self.layers)
 
+    @cached_property
+    def trainable(self) -> tuple[str, ...]:
+        """Initializers that are weights, biases, scales or shifts."""
+        pairs = dense_with_bias(self.model, self.initializers)
+        biases = [name for _, add in pairs for name in add.input if name in self.initializers]
+        return tuple(dict.fromkeys([*self._read_at(TRAINABLE), *biases]))
+
+    @cached_property
+    def statistics(self) -> tuple[str, ...]:
+        """Initializers that are running means or variances."""
+        return tuple(dict.fromkeys(self._read_at(STATISTICS)))
+
     @property
     def parameters(self) -> int:
-        """Trainable numbers: weights, biases, BatchNorm scales and shifts."""
-        return _parameters(self.model, self.initializers)
+        """Trainable numbers."""
+        return sum(self.initializers[name].size for name in self.trainable)
 
     @property
     def nonzeros(self) -> int:
@@ -121,18 +156,12 @@ class Network:
 
     @property
     def dtype(self) -> str:
-        """The type the layers compute in: float32, float16 or int8."""
+        """The type the layers compute in: float32, float16 or int8; "mixed" where they differ."""
         kinds = {row.dtype for row in self.layers}
         return kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "float32"
 
-
-def _parameters(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]]) -> int:
-    counted: set[str] = set()
-    for node in model.graph.node:
-        if node.op_type in ("Conv", "Gemm", "MatMul", "DequantizeLinear"):
-            first = 0 if node.op_type == "DequantizeLinear" else 1
-            stop = 1 if node.op_type == "DequantizeLinear" else 3
-            counted.update(name for name in node.input[first:stop] if name in arrays)
-        elif node.op_type == "BatchNormalization":
-            counted.update(node.input[1:3])
-    return sum(int(np.prod(arrays[name].shape)) for name in counted)
+    def _read_at(self, places: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+        for node in self.model.graph.node:
+            for position in places.get(node.op_type, ()):
+                if position < len(node.input) and node.input[position] in self.initializers:
+                    yield node.input[position]

@@ -37,6 +37,7 @@ class Float16(Optimization, frozen=True, kw_only=True):
 
         model = convert_float_to_float16(fold_batch_norm(network.model), keep_io_types=True)
         _sort_nodes(model.graph)
+        del model.graph.value_info[:]
         return Network(model)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dlas.analysis.intervals import overlap, wilson
 from dlas.analysis.speedup import NONE, promised_and_measured
-from dlas.report.quantities import QUANTITIES, count, number, points
+from dlas.report.quantities import QUANTITIES, count, points, times
 from dlas.report.rows import measured, name
 
 #: "Within 1 point of the best accuracy".
@@ -58,43 +58,52 @@ def headline(task: pd.DataFrame, test_images: int | None = None) -> Headline:
 
     best = scored["accuracy"].max()
     near = scored[scored["accuracy"] >= best - POINT - _ROUNDING]
-    title = f"Fastest within 1 point of the best accuracy ({ACCURACY.text(best)})"
-    picks: dict[int, list[tuple[str, str]]] = {}
-    picks.setdefault(_first(near, "latency_s"), []).append((title, "latency_s"))
-    picks.setdefault(_first(timed, "latency_s"), []).append(("Fastest of all", "latency_s"))
     top = scored[scored["accuracy"] == best]
-    picks.setdefault(_first(top, "latency_s"), []).append(("Most accurate", "accuracy"))
+    picks = [
+        _Pick("Fastest within 1 point of the best accuracy", "latency_s", near),
+        _Pick("Fastest of all", "latency_s", timed),
+        _Pick("Most accurate", "accuracy", top),
+    ]
     if near["size_bytes"].notna().any():
-        smallest = _first(near, "size_bytes", "latency_s")
-        title = "Smallest within 1 point of the best accuracy"
-        picks.setdefault(smallest, []).append((title, "size_bytes"))
+        picks.append(_Pick("Smallest within 1 point of the best accuracy", "size_bytes", near))
+    won: dict[int, list[_Pick]] = {}
+    for pick in picks:
+        won.setdefault(pick.winner(), []).append(pick)
 
     findings = []
-    for index, titles in picks.items():
-        row = timed.loc[index]
-        column = titles[0][1]
-        sentences = [_numbers(row, column, test_images)]
-        sentences += _gap(row, best)
-        sentences += _speedup(row)
-        for _, judged in titles:
-            pool = timed if "Fastest of all" in dict(titles) else near
-            sentences += _rivals(row, judged, pool if judged == "latency_s" else scored, test_images)
-        sentences += _doubts(row)
+    for index, titles in won.items():
+        row, lead = timed.loc[index], titles[0]
+        sentences = [_numbers(row, lead.column, test_images), *_gap(row, best), *_speedup(row)]
+        for pick in titles:
+            if pick.column == "latency_s":
+                sentences += _latency_rivals(row, pick.pool)
+            elif pick.column == "accuracy" and test_images:
+                sentences += _accuracy_rivals(row, scored, test_images)
         findings.append(
             Finding(
-                title=", ".join([titles[0][0], *(t[0].lower() + t[1:] for t, _ in titles[1:])]),
-                figure=QUANTITIES[column].text(row[column]),
+                title="; ".join([lead.title, *(p.title[0].lower() + p.title[1:] for p in titles[1:])]),
+                figure=QUANTITIES[lead.column].text(row[lead.column]),
                 row=index,
                 model=row["model"],
                 rest=f"{row['optimizations']} · {row['engine']}",
-                sentences=tuple(dict.fromkeys(sentences)),
+                sentences=tuple(dict.fromkeys([*sentences, *_doubts(row)])),
             )
         )
-    return Headline(_answer(timed.loc[next(iter(picks))], best), tuple(findings), tuple(_also(task)))
+    also = (*_coarse(best, test_images), *_also(task))
+    return Headline(_answer(timed.loc[picks[0].winner()], near, best), tuple(findings), also)
 
 
-def _first(frame: pd.DataFrame, *columns: str) -> int:
-    return int(frame.sort_values(list(columns), kind="stable").index[0])
+@dataclass(frozen=True)
+class _Pick:
+    """A title, the column it is won in, and who competes; the faster of equals wins."""
+
+    title: str
+    column: str
+    pool: pd.DataFrame
+
+    def winner(self) -> int:
+        order = ["latency_s"] if self.column == "accuracy" else [self.column, "latency_s"]
+        return int(self.pool.sort_values(list(dict.fromkeys(order)), kind="stable").index[0])
 
 
 def _nothing(task: pd.DataFrame) -> str:
@@ -107,12 +116,14 @@ def _nothing(task: pd.DataFrame) -> str:
     return f"No stack was measured: {', '.join(said)}. The reasons are below."
 
 
-def _answer(row: pd.Series, best: float) -> str:
+def _answer(row: pd.Series, near: pd.DataFrame, best: float) -> str:
     gap = best - row["accuracy"]
-    cost = "at the best accuracy" if gap <= _ROUNDING else f"{points(gap)} below the best accuracy"
+    cost = "the best accuracy" if gap <= _ROUNDING else f"{points(gap)} below the best"
+    rivals = len(_same_latency(row, near))
+    caution = f" {count(rivals, 'other')} cannot be told apart from it in latency." if rivals else ""
     return (
-        f"{name(row)} gives the best trade-off: {_latency(row)} per inference at "
-        f"{ACCURACY.text(row['accuracy'])}, {cost}."
+        f"{name(row)} is the fastest stack within 1 point of the best accuracy: "
+        f"{_latency(row)} per inference at {ACCURACY.text(row['accuracy'])}, {cost}.{caution}"
     )
 
 
@@ -141,43 +152,59 @@ def _numbers(row: pd.Series, leading: str, test_images: int | None) -> str:
 def _gap(row: pd.Series, best: float) -> Iterator[str]:
     gap = best - row["accuracy"]
     if gap > _ROUNDING:
-        yield f"{points(gap)} below the best accuracy of the study.".capitalize()
+        yield f"{points(gap)} below the best accuracy."
 
 
 def _speedup(row: pd.Series) -> Iterator[str]:
     if row["optimizations"] == NONE or pd.isna(row["measured_speedup"]):
         return
     verb = "as fast as" if row["measured_speedup"] >= 1 else "the speed of"
-    said = f"{number(row['measured_speedup'])}× {verb} the same stack without optimization"
+    said = f"{times(row['measured_speedup'])} {verb} the same stack without optimization"
     if pd.notna(row["promised_speedup"]):
-        said += f"; {number(row['promised_speedup'])}× was promised"
+        said += f"; {times(row['promised_speedup'])} was promised"
     yield said + "."
 
 
-def _rivals(
-    row: pd.Series, column: str, pool: pd.DataFrame, test_images: int | None
-) -> Iterator[str]:
-    """Who else may be the best: stacks whose 95 % interval overlaps the winner's."""
-    others = pool.drop(index=row.name, errors="ignore")
-    if column == "latency_s":
-        ends = (row["latency_low_s"], row["latency_high_s"])
-        verdicts = [
-            overlap(*ends, low, high)
-            for low, high in zip(others["latency_low_s"], others["latency_high_s"], strict=True)
-        ]
-        what = "in latency"
-    elif column == "accuracy" and test_images:
-        ends = wilson(row["accuracy"], test_images)
-        verdicts = [overlap(*ends, *wilson(a, test_images)) for a in others["accuracy"]]
-        what = f"in accuracy on {count(test_images, 'image')}"
-    else:
-        return
-    same = others[[verdict is True for verdict in verdicts]]
+def _latency_rivals(row: pd.Series, pool: pd.DataFrame) -> Iterator[str]:
+    """Who else may be the fastest: noise alone can crown one of them."""
+    same = _same_latency(row, pool)
     if len(same):
-        same = same.sort_values(["latency_s"])
         names = "; ".join(name(other) for _, other in same.head(_NAMED).iterrows())
         more = f"; and {len(same) - _NAMED} more" if len(same) > _NAMED else ""
-        yield f"Not distinguishable {what} (the intervals overlap): {names}{more}."
+        yield f"Not distinguishable in latency (95 % intervals overlap): {names}{more}."
+
+
+def _same_latency(row: pd.Series, pool: pd.DataFrame) -> pd.DataFrame:
+    ends = pool[["latency_low_s", "latency_high_s"]].to_numpy()
+    own = row["latency_low_s"], row["latency_high_s"]
+    same = pool[[overlap(*own, low, high) is True for low, high in ends]]
+    return same.drop(index=row.name, errors="ignore").sort_values("latency_s", kind="stable")
+
+
+def _accuracy_rivals(row: pd.Series, pool: pd.DataFrame, test_images: int) -> Iterator[str]:
+    own = wilson(row["accuracy"], test_images)
+    same = pool[[overlap(*own, *wilson(a, test_images)) is True for a in pool["accuracy"]]]
+    same = same.drop(index=row.name)
+    if len(same):
+        fastest = same.loc[same["latency_s"].idxmin()]
+        yield (
+            f"{count(len(same), 'other stack')} cannot be told apart from it in accuracy on "
+            f"{count(test_images, 'image')} (95 % intervals overlap); the fastest of them is "
+            f"{name(fastest)}, {LATENCY.text(fastest['latency_s'])}."
+        )
+
+
+def _coarse(best: float, test_images: int | None) -> Iterator[str]:
+    """A limit of 1 point means little where the accuracy itself is known less well."""
+    if test_images is None:
+        yield "The number of test images is unknown, so accuracies stand here without intervals."
+        return
+    low, high = wilson(best, test_images)
+    if (high - low) / 2 > POINT:
+        yield (
+            f"{count(test_images, 'test image')} give accuracy a 95 % interval of about "
+            f"±{points((high - low) / 2)}: smaller differences may be chance."
+        )
 
 
 def _doubts(row: pd.Series) -> Iterator[str]:
@@ -200,7 +227,7 @@ def _also(task: pd.DataFrame) -> Iterator[str]:
         model, optimizations = ratio.idxmax()
         worst = spread.loc[(model, optimizations)]
         yield (
-            f"The same network runs up to {number(ratio.max())}× slower only by the choice of "
+            f"The same network runs up to {times(ratio.max())} slower only by the choice of "
             f"system and algorithm: {model} · {optimizations} takes from "
             f"{LATENCY.text(worst['min'])} to {LATENCY.text(worst['max'])}."
         )
@@ -211,8 +238,8 @@ def _also(task: pd.DataFrame) -> Iterator[str]:
         yield (
             f"Of {count(len(known), 'optimized stack')} with a promise, {len(kept)} ran at least as "
             f"fast as promised and {len(slower)} clearly slower than without optimization; in the "
-            f"median {number(known['promised'].median())}× was promised and "
-            f"{number(known['measured'].median())}× measured."
+            f"median {times(known['promised'].median())} was promised and "
+            f"{times(known['measured'].median())} measured."
         )
     doubtful = int((timed["warnings"] != "").sum())
     if doubtful:

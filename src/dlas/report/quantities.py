@@ -44,8 +44,8 @@ QUANTITIES = {
         Quantity("first_run_s", "First run", "ms", 1e3),
         Quantity("measured_speedup", "Measured speedup", "×", 1),
         Quantity("promised_speedup", "Promised speedup", "×", 1),
-        Quantity("size_bytes", "File size", "MB", 1e-6),
-        Quantity("sparse_bytes", "Sparse size", "MB", 1e-6),
+        Quantity("size_bytes", "File size", "kB", 1e-3),
+        Quantity("sparse_bytes", "Sparse size", "kB", 1e-3),
         Quantity("peak_bytes", "Peak memory", "MB", 1e-6),
         Quantity("effective_macs", "Effective MACs", "M", 1e-6),
         Quantity("macs", "MACs", "M", 1e-6),
@@ -61,17 +61,22 @@ def number(value: float) -> str:
         return f"{value:,.0f}"
     if size >= 10:
         return f"{value:.1f}"
-    return f"{value:.2f}" if size >= 1 else f"{value:.3g}"
+    return f"{value:.2f}" if size >= 1 else f"{value:#.3g}"
 
 
 def with_unit(text: str, unit: str) -> str:
     return f"{text}{unit}" if unit == "×" else f"{text} {unit}"
 
 
+def times(ratio: float) -> str:
+    """A ratio, ``"0.98×"``, ``"7.78×"``, ``"24.1×"``."""
+    return f"{ratio:.2f}×" if ratio < 10 else f"{number(ratio)}×"
+
+
 def points(share: float) -> str:
-    """A difference of two shares in percentage points, without its sign."""
-    text = number(abs(share) * 100)
-    return f"{text} point" if text == "1.00" else f"{text} points"
+    """The size of a difference of two shares: ``"0.28 points"``."""
+    text = f"{abs(share) * 100:.2g}"
+    return f"{text} point" if text == "1" else f"{text} points"
 
 
 def scaled(value: float | None, unit: str) -> str:

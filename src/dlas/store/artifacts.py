@@ -13,11 +13,10 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
+import psutil
 
 from dlas.errors import StoreError
 
@@ -36,7 +35,7 @@ class Artifacts:
     def find(self, key: str) -> Path | None:
         """The artifact's folder, its files verified; None where it must be made. A damaged one is
         removed, with a warning."""
-        folder = self._place(key)
+        folder = self.place(key)
         if not folder.exists() and not self._fetch(key):
             return None
         if key not in self._verified:
@@ -48,40 +47,49 @@ class Artifacts:
             self._verified.add(key)
         return folder
 
-    @contextmanager
-    def making(self, key: str) -> Iterator[Path]:
-        """A scratch folder to fill; renamed into place when the block ends without an exception.
-        If another process was first, its artifact stands and ours is dropped."""
+    def begin(self, key: str) -> Path:
+        """A scratch folder to fill; ``finish`` or ``drop`` it."""
         scratch = self.root / "scratch"
         try:
             scratch.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=key[:12] + "-", dir=scratch))
+            return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{key[:12]}-", dir=scratch))
         except OSError as error:
             raise StoreError(f"the store {self.root} cannot be written: {error.strerror}") from None
+
+    def finish(self, key: str, folder: Path) -> Path:
+        """Rename a filled scratch folder into its place, which is returned. If another process
+        was first, its artifact stands and ours is dropped."""
+        place = self.place(key)
         try:
-            yield folder
             _write_manifest(folder)
-            self._settle(folder, key)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(place)
+        except OSError as error:
+            self.drop(folder)
+            if not (place / MANIFEST).exists():
+                raise StoreError(f"the store {self.root}: {error.strerror}") from None
         shutil.rmtree(self.checkpoints(key), ignore_errors=True)
+        self._verified.add(key)
         self._upload(key)
+        return place
+
+    def drop(self, folder: Path) -> None:
+        """Remove a scratch folder that will not be finished."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove the scratch folders of processes that are gone."""
+        for folder in (self.root / "scratch").glob("*-*-*"):
+            if not psutil.pid_exists(int(folder.name.partition("-")[0])):
+                self.drop(folder)
 
     def checkpoints(self, key: str) -> Path:
         """A folder that survives a kill, for the next try at the same artifact."""
         return self.root / "checkpoints" / key
 
-    def _place(self, key: str) -> Path:
+    def place(self, key: str) -> Path:
+        """Where a key's artifact lies, or would."""
         return self.root / "artifacts" / key[:2] / key
-
-    def _settle(self, folder: Path, key: str) -> None:
-        place = self._place(key)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.rename(place)
-        except OSError:
-            if not (place / MANIFEST).exists():
-                raise
 
     def _fetch(self, key: str) -> bool:
         if not self.remote:
@@ -94,14 +102,17 @@ class Artifacts:
         with tempfile.TemporaryDirectory(dir=scratch) as name:
             folder = Path(name) / "artifact"
             filesystem.get(path, str(folder), recursive=True)
-            self._settle(folder, key)
+            place = self.place(key)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.exists():
+                folder.rename(place)
         return True
 
     def _upload(self, key: str) -> None:
         if not self.remote:
             return
         filesystem, path = fsspec.core.url_to_fs(f"{self.remote}/{key}")
-        folder = self._place(key)
+        folder = self.place(key)
         names = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
         for name in [n for n in names if n != MANIFEST] + [MANIFEST]:  # the manifest makes it whole
             filesystem.makedirs(f"{path}/{name}".rpartition("/")[0], exist_ok=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import abc
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
 from dlas.executable import Run
 from dlas.layer import Member
-from dlas.network import Network
-from dlas.plan import Plan
+
+if TYPE_CHECKING:  # loading an executable needs no onnx
+    from onnx import ModelProto
+
+    from dlas.network import Network
+    from dlas.plan import Plan
 
 
 class System(Member, frozen=True, kw_only=True):
@@ -51,3 +55,12 @@ class System(Member, frozen=True, kw_only=True):
         """The compiled network, ready to run, in any process of a machine with this target.
         Import nothing that only compiling needs."""
         raise NotImplementedError
+
+
+def single_image(network: Network) -> ModelProto:
+    """The graph for batches of exactly one image, so that every shape in it is known."""
+    model = network.edited()
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    del model.graph.value_info[:]
+    return model

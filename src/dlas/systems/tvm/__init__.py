@@ -1,38 +1,47 @@
-"""Apache TVM: every convolution computed by the primitive that the plan names, so that algorithms
-can be compared on one code generator. Untuned: one fixed loop order for all (``schedule.py``).
+"""``tvm``: Apache TVM, every convolution computed by the primitive that the plan names, so that
+algorithms can be compared on one code generator.
 
     ONNX ── frontend ──▶ Relax ── lower ──▶ shared library ── runtime ──▶ one inference
-             │ layers (float), quantized (integers)
+             │ layers, quantized           │ schedule
 """
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from dlas.executable import Run
-from dlas.network import Network
-from dlas.plan import Plan
 from dlas.systems.base import System
 from dlas.systems.tvm.runtime import LIBRARY, load_library, quick_import
 
-COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")
+if TYPE_CHECKING:
+    from dlas.network import Network
+    from dlas.plan import Plan
+
+COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # where TVM looks for a linker
 
 
 class Tvm(System, frozen=True, kw_only=True):
-    """float16 is stored as such and summed in float32; quantized convolutions and dense layers
-    multiply 8-bit integers and sum in int32."""
+    """Untuned: one fixed loop order for every kernel. Quantized convolutions and dense layers
+    multiply 8-bit integers and sum in int32; float16 is stored as such and summed in float32."""
 
-    name = "tvm"
-    algorithms = ("direct", "gemm", "spatial_pack")
-    distributions = ("apache-tvm", "apache-tvm-ffi")
-    modules = ("tvm", "onnx")
-    extra = "tvm"
+    name: ClassVar[str] = "tvm"
+    algorithms: ClassVar[tuple[str, ...]] = ("direct", "gemm", "spatial_pack")
+    distributions: ClassVar[tuple[str, ...]] = ("apache-tvm", "apache-tvm-ffi")
+    modules: ClassVar[tuple[str, ...]] = ("tvm",)
+    extra: ClassVar[str] = "tvm"
 
-    def missing(self) -> str | None:
+    @classmethod
+    def missing(cls) -> str | None:
         if not any(map(shutil.which, COMPILERS)):
             return "tvm needs a C compiler to link what it generates: install gcc or clang"
         return super().missing()
+
+    def emulates(self, network: Network) -> str:
+        if network.dtype != "float16":
+            return ""
+        return "float16 is multiplied and summed in float32, and rounded when it is stored"
 
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         quick_import("tvm")

@@ -20,27 +20,28 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 from dlas.errors import Refused
 from dlas.layer import member
 from dlas.network import LayerRow, Network
+from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
-from dlas.systems.tvm.layers import float_layer, integer_layer
+from dlas.systems.tvm.layers import float_kernel, integer_kernel
 from dlas.systems.tvm.quantized import constant, quantized, vector
 
 #: What TVM's importer raises for a graph that it does not take; it has no class of its own.
 REFUSALS = (
-    tvm.error.TVMError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
-    NotImplementedError,
+    tvm.error.OpError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
+    RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 
 
 def translate(network: Network, plan: Plan) -> tvm.IRModule:
     """The network at batch 1 as a Relax module whose function ``main`` takes the image. Raises
     Refused where TVM has no translation."""
-    model = network.model
+    network = Network(fold_batch_norm(network.model))
     importer = Importer(network, plan)
-    opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = max(entry.version for entry in network.model.opset_import)
     try:
         # The importer prints what it fails on, besides raising.
         with contextlib.redirect_stdout(io.StringIO()):
-            return importer.from_onnx(model.graph, opset)
+            return importer.from_onnx(network.model.graph, opset)
     except REFUSALS as error:
         sentence = str(error).strip().splitlines()[-1]
         raise Refused(f"TVM has no translation for {importer.at}: {sentence}") from error
@@ -71,21 +72,22 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
 
     def layer(self, row: LayerRow, inputs: Any, attrs: dict[str, Any]) -> relax.Expr | None:
         """The layer by its primitive; None for a dense layer that is more than x · W + bias."""
+        if row.op == "dense" and not plain_product(inputs[0], attrs):
+            return None
         weight = constant(inputs[1])
         bias = np.zeros(1) if inputs[2] is None else constant(inputs[2])
         if weight is None or bias is None or bias.size not in (1, row.out_channels):
             raise Refused(f"the weights of {row.name!r} are not constants")
-        if row.op == "dense" and not plain_product(inputs[0], attrs):
-            return None
         primitive = member("algorithms", self.plan.primitive(row.name))()
         bias = np.broadcast_to(bias.reshape(-1), row.out_channels)
-        output_axis = 0 if row.op == "conv" or attrs.get("transB") else 1
+        axis = 0 if row.op == "conv" or attrs.get("transB") else 1  # of the output channels
         data, integers = quantized(inputs[0]), quantized(inputs[1])
-        if data and integers and data.per_tensor() and integers.along(output_axis):
-            layer = integer_layer(primitive, row, data, integers, bias, output_axis)
+        if data and integers and data.scale.size == 1 and integers.varies_along(axis):
+            scale, weight = data.scale * integers.scale, np.moveaxis(integers.centred(), axis, 0)
+            kernel = integer_kernel(primitive, row, data, weight, scale, bias)
         else:
-            layer = float_layer(primitive, row, inputs[0], weight, bias, output_axis)
-        return layer.emit(self.bb)
+            kernel = float_kernel(primitive, row, inputs[0], np.moveaxis(weight, axis, 0), bias)
+        return kernel.emit(self.bb)
 
 
 def plain_product(data: relax.Expr, attrs: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,6 @@ from dlas.executable import Run
 LIBRARY = "network.so"
 ALIGNMENT = 64  # bytes: what generated code assumes of every tensor
 CPU, DEVICE, POOLED = 1, 0, 2  # DLPack's device type and number; the VM's allocator
-BIG_CORES = 1  # TVM's affinity mode: the fastest cores first
 
 
 def quick_import(name: str) -> ModuleType:
@@ -37,18 +37,17 @@ def quick_import(name: str) -> ModuleType:
 
 def load_library(library: Path, threads: int) -> Run:
     """The network in a shared library, as a function (1, C, H, W) → (1, classes) float32."""
+    # TVM reads it when its first parallel loop starts, and has no other way to be told.
+    os.environ["TVM_NUM_THREADS"] = str(threads)
     tvm_ffi: Any = quick_import("tvm_ffi")
     load_runtime()
     module = tvm_ffi.load_module(str(library.resolve())).vm_load_executable()
     module.vm_initialization(CPU, DEVICE, POOLED)
-    if threads > 1:
-        tvm_ffi.get_global_func("runtime.config_threadpool")(BIG_CORES, threads)
     main = module.main
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        given = aligned(images)
-        scores: NDArray[np.float32] = np.from_dlpack(main(tvm_ffi.from_dlpack(given)))
-        return scores
+        scores: Any = main(tvm_ffi.from_dlpack(aligned(images)))
+        return np.array(np.from_dlpack(scores), np.float32)
 
     return run
 

@@ -1,0 +1,47 @@
+"""``dlas run``: make and measure what is missing of a study, then report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dlas.cli.options import StoreOption, StudyFile
+
+
+def run(
+    study: StudyFile,
+    store: StoreOption = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Nodes made at once, sharing the cores [one per core].")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(min=1, help="Seconds that making one node may take [6 hours].")
+    ] = None,
+) -> None:
+    """Run a study: make and measure what is missing, print a table, write the report.
+
+    What is finished is never repeated: stop it with Ctrl-C, or kill it, and run it again."""
+    from rich.console import Console
+
+    from dlas import api
+    from dlas.cli.progress import Progress
+    from dlas.report.terminal import results_table
+    from dlas.store.store import open_store
+    from dlas.study.making import usual_limits
+    from dlas.study.space import Study
+
+    console = Console()
+    opened, place = Study.open(study), open_store(store)
+    try:
+        with Progress(console) as progress:
+            frame = api.run(
+                opened, place, limits=usual_limits(jobs, time_limit), retry=retry, watcher=progress
+            )
+    except KeyboardInterrupt:
+        console.print(f"Stopped. What is finished is kept; go on with: dlas run {study}")
+        raise typer.Exit(130) from None
+    console.print(results_table(frame))
+    path = api.report(opened.name, place)
+    console.print(f"report: {path}", soft_wrap=True)

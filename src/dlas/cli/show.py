@@ -1,0 +1,44 @@
+"""``dlas show``: the results of a study in the terminal, or exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlas.cli.options import StoreOption
+
+
+def show(
+    study: Annotated[
+        str | None, typer.Argument(help="A study: its TOML file or its name; none lists the studies.")
+    ] = None,
+    store: StoreOption = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Write all columns to a .parquet or .csv file instead.")
+    ] = None,
+) -> None:
+    """Show the results of a study; without a name, the studies in the store."""
+    from rich.console import Console
+
+    from dlas import api
+    from dlas.errors import DlasError
+    from dlas.report.terminal import results_table
+    from dlas.store.frame import export as write
+    from dlas.store.store import open_store
+
+    console = Console()
+    place = open_store(store)
+    if study is None:
+        names = place.results.studies()
+        console.print("\n".join(names) if names else "no study was run with this store yet")
+        return
+    frame = api.results(study, place)
+    if export is None:
+        console.print(results_table(frame))
+        return
+    if export.suffix not in (".parquet", ".csv"):
+        raise DlasError(f"--export {export}: the file must end in .parquet or .csv")
+    write(frame, export)
+    console.print(f"{len(frame)} stacks written to {export}", soft_wrap=True)

@@ -1,0 +1,215 @@
+"""The measured ceilings of this machine: arithmetic in registers, and reading a working set.
+
+``probe.c`` is compiled for the processor it runs on and executed in a process of its own. Arithmetic
+counts 2 operations per multiply-add. What has no instruction or no compiler is absent, and said so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import msgspec
+
+from dlas.errors import InputError
+from dlas.hardware.linux import one_per_core
+from dlas.hardware.target import Target, host
+from dlas.measure.statistics import median, spread
+
+REPEATS = 9
+RUN_S = 0.02
+TIMEOUT_S = 120.0
+FP32, BF16, INT8 = "fp32", "bf16", "int8"
+_CPU_FLAGS = (
+    ["-march=native"],
+    ["-mcpu=native"],
+    [],
+)  # which of them works depends on the compiler
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """Operations, bytes or cycles per second over some runs. ``best`` is the ceiling; ``median``
+    falls below it where others use the machine; ``spread`` is the robust relative deviation."""
+
+    median: float
+    best: float
+    spread: float
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """``working_set_bytes`` is per core, 0 for arithmetic."""
+
+    instruction: str
+    one_core: Rate
+    all_cores: Rate
+    working_set_bytes: int = 0
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """``arithmetic``: fp32, bf16, int8 (operations/s); ``reading``: L1, L2, L3, memory (bytes/s);
+    ``clock_hz``: the running frequency; ``absent``: what could not be measured, with a sentence."""
+
+    fingerprint: dict[str, str]
+    taken_at: str
+    load_average: float
+    compiler: str
+    cores: int
+    arithmetic: dict[str, Ceiling]
+    reading: dict[str, Ceiling]
+    clock_hz: Rate | None
+    absent: dict[str, str]
+
+
+def cached_probe(folder: Path, *, again: bool = False) -> Probe:
+    """This machine's probe from ``folder``; measured (about 5 s) and kept there when it is missing."""
+    fingerprint = host().fingerprint()
+    name = hashlib.sha256(msgspec.json.encode(sorted(fingerprint.items()))).hexdigest()[:16]
+    path = folder / f"probe-{name}.json"
+    if path.exists() and not again:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Probe)
+        except msgspec.DecodeError:
+            pass  # damaged or of an older dlas: measured anew
+    probe = measure_probe()
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(f".{os.getpid()}")
+    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(probe), indent=1))
+    scratch.replace(path)
+    return probe
+
+
+def measure_probe(
+    target: Target | None = None, repeats: int = REPEATS, run_s: float = RUN_S
+) -> Probe:
+    """Measure now. What fails leaves its sentence in ``absent``; nothing is raised."""
+    target = target or host()
+    cpus = one_per_core(reversed(target.cpus))[: target.usable]
+    arithmetic: dict[str, Ceiling] = {}
+    reading: dict[str, Ceiling] = {}
+    absent: dict[str, str] = {}
+    clock: Rate | None = None
+    command = find_compiler()
+    with tempfile.TemporaryDirectory(prefix="dlas-probe-") as folder:
+        try:
+            program = compile_probe(command, Path(folder))
+            kernels = _kernels(program)
+            sets = working_sets(target, len(cpus))
+            tasks = [(k, n, 0) for k in kernels if k != "read" for n in (1, len(cpus))]
+            tasks += [("read", n, size) for size in sets.values() for n in (1, len(cpus))]
+            rates = _run(program, cpus, tasks, repeats, run_s)
+        except InputError as error:
+            kernels, rates, sets = {}, {}, {}
+            absent = dict.fromkeys((FP32, BF16, INT8, "read", "clock"), str(error))
+    for kernel, instruction in kernels.items():
+        if kernel not in ("read", "clock"):
+            pair = rates[kernel, 1, 0], rates[kernel, len(cpus), 0]
+            arithmetic[kernel] = Ceiling(instruction, *pair)
+    for level, size in sets.items():
+        pair = rates["read", 1, size], rates["read", len(cpus), size]
+        reading[level] = Ceiling(kernels["read"], *pair, size)
+    if "clock" in kernels:
+        clock = rates["clock", 1, 0]
+    if kernels:
+        absent |= {k: _why_absent(k, target, command) for k in (BF16, INT8) if k not in kernels}
+    return Probe(
+        fingerprint=target.fingerprint(),
+        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        load_average=os.getloadavg()[0],
+        compiler=command or "",
+        cores=len(cpus),
+        arithmetic=arithmetic,
+        reading=reading,
+        clock_hz=clock,
+        absent=absent,
+    )
+
+
+def find_compiler() -> str | None:
+    """The system's C compiler: ``$CC``, else cc, gcc or clang; None where there is none."""
+    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def compile_probe(compiler: str | None, folder: Path) -> Path:
+    """Compile ``probe.c`` into ``folder``. InputError says why it cannot."""
+    if compiler is None:
+        raise InputError("there is no C compiler (cc, gcc, clang or $CC): install one, like gcc")
+    program = folder / "probe"
+    said = ""
+    with as_file(files("dlas.hardware") / "probe.c") as source:
+        for flags in _CPU_FLAGS:
+            command = [compiler, "-O3", *flags, "-o", str(program), str(source), "-lpthread"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return program
+            said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
+    raise InputError(f"{compiler} cannot compile the probe: {said.strip()}")
+
+
+def working_sets(target: Target, cores: int) -> dict[str, int]:
+    """Bytes that each core reads, by level: half of what one core has of a cache when all cores
+    use it; for memory, four times the largest cache, and at least 64 MiB, split over the cores."""
+    sets = {}
+    for cache in target.caches:
+        share = cache.size_bytes // min(cache.shared_by, cores)
+        sets[f"L{cache.level}"] = _whole_lines(share // 2)
+    largest = max((cache.size_bytes for cache in target.caches), default=0)
+    sets["memory"] = _whole_lines(max(4 * largest, 2**26) // cores)
+    return sets
+
+
+def _whole_lines(size: int) -> int:
+    return max(4096, size - size % 4096)
+
+
+def _kernels(program: Path) -> dict[str, str]:
+    pairs = (line.partition(" ") for line in _call([str(program), "list"]))
+    return {name: instruction for name, _, instruction in pairs}
+
+
+def _run(
+    program: Path,
+    cpus: Sequence[int],
+    tasks: Iterable[tuple[str, int, int]],
+    repeats: int,
+    run_s: float,
+) -> dict[tuple[str, int, int], Rate]:
+    tasks = list(dict.fromkeys(tasks))
+    places = ",".join(map(str, cpus))
+    words = [f"{kernel}:{threads}:{size}" for kernel, threads, size in tasks]
+    samples: dict[tuple[str, int, int], list[float]] = {task: [] for task in tasks}
+    for line in _call([str(program), str(repeats), str(run_s), places, *words]):
+        index, amount, seconds = line.split()
+        samples[tasks[int(index)]].append(float(amount) / float(seconds))
+    return {task: Rate(median(s), max(s), spread(s)) for task, s in samples.items()}
+
+
+def _call(command: Sequence[str]) -> list[str]:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"the probe took longer than {TIMEOUT_S:g} s") from None
+    except subprocess.CalledProcessError as error:
+        why = (error.stderr or "").strip() or f"it ended with status {error.returncode}"
+        raise InputError(f"the probe failed: {why}") from None
+    return done.stdout.splitlines()
+
+
+def _why_absent(kernel: str, target: Target, compiler: str | None) -> str:
+    needed = {
+        BF16: ("avx512_bf16", "bf16"),
+        INT8: ("avx512_vnni", "avx_vnni", "asimddp", "i8mm"),
+    }[kernel]
+    has = [flag for flag in needed if flag in target.features]
+    if has:
+        return f"{compiler} does not know {has[0]}, which this processor has: install a newer one"
+    return f"this processor has no {kernel} dot product instruction ({', '.join(needed)})"

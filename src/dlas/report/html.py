@@ -1,0 +1,118 @@
+"""One self-contained HTML page per study: no network, no files beside it, nothing to install.
+
+Drawn by a few hundred lines of our own script rather than a chart library: the page stays small,
+and every mark can be reached by keyboard and carries its whole stack.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dlas.analysis.speedup import by_optimization, promised_and_measured
+from dlas.errors import StoreError
+from dlas.report.headline import headline
+from dlas.report.info import ReportInfo
+from dlas.report.payload import payload, script_json
+from dlas.report.quantities import count, number, scaled, times
+from dlas.report.rows import STATUS_WORDS, absences, engine, measured, name, ready, tasks
+from dlas.store.schema import RESULTS
+
+SCRIPTS = ("study.js", "scatter.js", "matrix.js", "table.js", "page.js")
+
+
+def write_report(frame: pd.DataFrame, info: ReportInfo, path: Path) -> Path:
+    """Write the page of a results frame (the columns of ``store.schema.RESULTS``) to ``path``.
+
+    Raises StoreError where it cannot be written; an older page then stays as it was."""
+    text = render(frame, info)
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path}: the report cannot be written: {error.strerror}") from error
+    return path
+
+
+def render(frame: pd.DataFrame, info: ReportInfo) -> str:
+    """The page as text. Jinja escapes every name that came from a user."""
+    import jinja2
+
+    stacks = ready(frame)
+    script = "\n".join(_part(part) for part in SCRIPTS)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": number, "scaled": scaled, "times": times}
+    environment.globals |= {"count": count}
+    return environment.from_string(_part("page.html.jinja")).render(
+        info=info,
+        style=_part("page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=script_json(payload(stacks, info.test_images)),
+        headlines=_headlines(stacks, info),
+        tally=_tally(stacks),
+        promises=_promises(stacks),
+        absences=absences(stacks),
+        doubts=_doubts(stacks),
+        has_energy=bool(stacks["energy_j"].notna().any()),
+        columns=RESULTS,
+    )
+
+
+def _part(file: str) -> str:
+    return (files("dlas.report") / file).read_text(encoding="utf-8")
+
+
+def _headlines(stacks: pd.DataFrame, info: ReportInfo) -> list[tuple[str, Any]]:
+    """(task, its headline); an empty study has one without a name."""
+    if stacks.empty:
+        return [("", headline(stacks))]
+    return [
+        (task, headline(group, info.test_images.get(group["dataset"].iloc[0])))
+        for task, group in tasks(stacks)
+    ]
+
+
+def _tally(stacks: pd.DataFrame) -> list[tuple[str, int]]:
+    found = stacks["status"].value_counts()
+    return [(STATUS_WORDS.get(str(s), str(s)), int(n)) for s, n in found.items()]
+
+
+def _promises(stacks: pd.DataFrame) -> list[dict[str, Any]]:
+    """Per task a table: rows of optimizations × columns of engines, cells of ``by_optimization``."""
+    tables = []
+    for task, group in tasks(stacks):
+        found = by_optimization(promised_and_measured(group))
+        if len(found):
+            engines = dict.fromkeys(zip(group["algorithm"], group["system"], strict=True))
+            rows = found.to_dict("records")
+            tables.append(
+                {
+                    "task": task,
+                    "optimizations": list(dict.fromkeys(found["optimizations"])),
+                    "engines": {pair: engine(pair[1], pair[0]) for pair in engines},
+                    "cells": {
+                        (r["optimizations"], r["algorithm"], r["system"]): r for r in rows
+                    },
+                }
+            )
+    return tables
+
+
+def _doubts(stacks: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """(warning, the stacks it was given for) of every doubtful measurement."""
+    timed = measured(stacks)
+    doubtful = timed[timed["warnings"] != ""]
+    return [
+        (str(warning), [name(row) for _, row in group.iterrows()])
+        for warning, group in doubtful.groupby("warnings", sort=False)
+    ]

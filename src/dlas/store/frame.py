@@ -1,0 +1,131 @@
+"""A study's results as a pandas frame: one row per stack, the columns of ``schema.RESULTS``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlas.measure.statistics import median, median_interval
+from dlas.node import Node
+from dlas.store.results import Measured, Outcome, Results
+from dlas.store.schema import RESULTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LABELS = ("dataset", "model", "optimizations", "algorithm", "system", "hardware")
+_FROM_MODEL = {"baseline_accuracy": "accuracy", "macs": "macs", "parameters": "parameters"}
+_FROM_NETWORK = ("effective_macs", "nonzeros", "size_bytes", "sparse_bytes")
+
+
+def results_frame(results: Results, study: str) -> pd.DataFrame:
+    """The stacks of a study, in its order. Where a stack was measured several times, the last
+    measurement counts; all of them stay in the store."""
+    import pandas as pd
+
+    members = results.members(study)
+    keys = [member["key"] for member in members]
+    nodes = results.nodes(keys)
+    outcomes = results.outcomes(list(nodes))
+    measured = results.observations(keys)
+    rows = [
+        _row(study, member, _chain(nodes, member["key"]), outcomes, measured.get(member["key"]))
+        for member in members
+    ]
+    _add_speedups(rows)
+    return pd.DataFrame(rows, columns=[column.name for column in RESULTS])
+
+
+def export(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as Parquet or CSV, by the file's ending."""
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path, index=False)
+
+
+def _chain(nodes: Mapping[str, Node], key: str) -> list[Node]:
+    chain: list[Node] = []
+    while key:
+        chain.append(nodes[key])
+        key = nodes[key].parent
+    return chain[::-1]
+
+
+def _row(
+    study: str,
+    member: Mapping[str, Any],
+    chain: Sequence[Node],
+    outcomes: Mapping[str, Outcome],
+    measured: Sequence[Measured] | None,
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"study": study, "key": member["key"], "emulated": "", "warnings": ""}
+    row.update({name: member["labels"][name] for name in _LABELS})
+    row["threads"] = next(n for n in chain if n.layer == "systems").spec["threads"]
+    row.update(_ending(chain, outcomes, measured is not None))
+    promised = 1.0
+    for node in chain:
+        outcome = outcomes.get(node.key)
+        if outcome is None or outcome.status != "ok":
+            break
+        numbers = outcome.metrics
+        if node.layer == "models":
+            row.update({name: numbers[source] for name, source in _FROM_MODEL.items()})
+        if node.layer == "optimizations":
+            promised *= numbers["promised_speedup"]
+        if node.layer in ("models", "optimizations"):
+            row.update({name: numbers[name] for name in _FROM_NETWORK}, promised_speedup=promised)
+        if node.layer == "systems":
+            row["accuracy"] = numbers["executed_accuracy"]
+            row["label_agreement"] = numbers["label_agreement"]
+            row["emulated"] = outcome.facts.get("emulated", "")
+    if measured:
+        row.update(_measurement(measured[-1]))
+    return row
+
+
+def _ending(
+    chain: Iterable[Node], outcomes: Mapping[str, Outcome], measured: bool
+) -> dict[str, str]:
+    if measured:
+        return {"status": "ok", "stage": "", "message": ""}
+    for node in chain:
+        outcome = outcomes.get(node.key)
+        if outcome is not None and outcome.status != "ok":
+            return {"status": outcome.status, "stage": node.layer, "message": outcome.message}
+    return {"status": "pending", "stage": "", "message": "not run yet"}
+
+
+def _measurement(measured: Measured) -> dict[str, Any]:
+    samples_s = measured.samples_s.tolist()
+    low, high = median_interval(samples_s) or (math.nan, math.nan)
+    record = measured.record
+    return {
+        "latency_s": median(samples_s),
+        "latency_low_s": low,
+        "latency_high_s": high,
+        "first_run_s": record["first_run_s"],
+        "runs": len(samples_s),
+        "peak_bytes": record["peak_bytes"],
+        "energy_j": record["energy_j"],
+        "warnings": "; ".join(flag["sentence"] for flag in record["warnings"]),
+        "taken_at": measured.taken_at,
+    }
+
+
+def _add_speedups(rows: Sequence[dict[str, Any]]) -> None:
+    """Latency of the same stack without optimizations over this one's."""
+    others = [name for name in _LABELS if name != "optimizations"]
+
+    def place(row: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(str(row[name]) for name in others)
+
+    plain = {place(r): r["latency_s"] for r in rows if r["optimizations"] == "none" and "latency_s" in r}
+    for row in rows:
+        baseline = plain.get(place(row))
+        if baseline and row.get("latency_s"):
+            row["measured_speedup"] = baseline / row["latency_s"]
+        else:
+            row["measured_speedup"] = math.nan

@@ -1,0 +1,73 @@
+"""The second half of a run: time the executables, nothing else being at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import numpy as np
+
+from dlas.hardware.base import Hardware
+from dlas.measure.interleave import Contender, measure
+from dlas.measure.observation import Failure, Observation
+from dlas.measure.observation import Outcome as Timing
+from dlas.node import Node
+from dlas.store.results import Measured, Outcome
+from dlas.store.store import Store
+from dlas.study.plan import StudyPlan
+from dlas.study.remaining import Remaining
+from dlas.study.watch import Watcher
+
+
+class Measuring:
+    """Measures ``plan``'s stacks that were never measured and whose executable is there. The
+    stacks of one trained network are contenders: they are interleaved, so that drift of the
+    machine hits them alike and their ratios can be trusted."""
+
+    def __init__(self, plan: StudyPlan, store: Store, watcher: Watcher, remaining: Remaining) -> None:
+        self.plan, self.store, self.watcher, self.remaining = plan, store, watcher, remaining
+
+    def run(self, executables: Mapping[str, Path]) -> None:
+        """``executables``: the compiled folders by their node's key."""
+        groups: dict[str, list[Node]] = {}
+        for key, chain in {chain[-1].key: chain for chain in self.plan.chains}.items():
+            if key not in self.plan.observed and chain[-2].key in executables:
+                model = next(node.key for node in chain if node.layer == "models")
+                groups.setdefault(model, []).append(chain[-1])
+        for leaves in groups.values():
+            self._measure(leaves, executables)
+
+    def _measure(self, leaves: list[Node], executables: Mapping[str, Path]) -> None:
+        contenders = {}
+        for leaf in leaves:
+            device = cast(Hardware, self.plan.members[leaf.key])
+            folder = executables[leaf.parent]
+            contenders[leaf.key] = Contender(lambda d=device, f=folder: d.open(f), device.protocol)
+
+        def done(key: str, timing: Timing) -> None:
+            self._record(self.plan.nodes[key], timing)
+
+        def progress(fraction: float, text: str) -> None:
+            self.watcher.progressed(leaves[0], fraction, text)
+
+        self.watcher.started(leaves[0])
+        measure(contenders, done, progress=progress)
+
+    def _record(self, leaf: Node, timing: Timing) -> None:
+        if isinstance(timing, Failure):
+            outcome = Outcome(timing.status, timing.message)
+            self.store.results.add_outcome(leaf.key, outcome)
+        else:
+            seconds = sum(timing.samples_s) + sum(timing.warmups_s) + timing.first_run_s
+            outcome = Outcome("ok", "", seconds)
+            self.store.results.add_observation(leaf.key, as_measured(timing), seconds)
+        self.watcher.ended(leaf, outcome, self.remaining.after(leaf, outcome))
+
+
+def as_measured(observation: Observation) -> Measured:
+    """The form the store keeps: samples as numbers, all else as plain data."""
+    record = msgspec.to_builtins(observation)
+    samples_s = np.asarray(record.pop("samples_s"), np.float64)
+    return Measured(record.pop("taken_at"), samples_s, record)

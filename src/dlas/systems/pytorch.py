@@ -1,0 +1,66 @@
+"""``pytorch``: PyTorch in eager mode, one library call per operator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlas.executable import Run
+from dlas.systems.base import System
+
+if TYPE_CHECKING:
+    from dlas.network import Network
+    from dlas.plan import Plan
+
+
+class PyTorch(System, frozen=True, kw_only=True):
+    """``memory_format``: how images and weights lie in memory. channels_last is the faster one for
+    most convolutions, depthwise and half-precision ones above all."""
+
+    name: ClassVar[str] = "pytorch"
+    distributions: ClassVar[tuple[str, ...]] = ("torch",)
+    modules: ClassVar[tuple[str, ...]] = ("torch",)
+    extra: ClassVar[str] = "torch"
+
+    memory_format: Literal["channels_last", "contiguous"] = "channels_last"
+
+    def emulates(self, network: Network) -> str:
+        return emulation(network)
+
+    def compile(self, network: Network, plan: Plan, folder: Path) -> None:
+        from dlas.network.torch_module import to_torch
+
+        to_torch(network, trainable=False)  # raises Refused for an operator without translation
+        network.save(folder)
+
+    def load(self, folder: Path) -> Run:
+        import torch
+
+        from dlas.network import Network
+        from dlas.network.torch_module import to_torch
+
+        torch.set_num_threads(self.threads)
+        module = to_torch(Network.open(folder), trainable=False)
+        if self.memory_format == "channels_last":
+            module = module.to(memory_format=torch.channels_last)
+
+        @torch.inference_mode()
+        def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+            scores: NDArray[np.float32] = module(torch.from_numpy(images)).numpy()
+            return scores
+
+        return run
+
+
+def emulation(network: Network) -> str:
+    """Where PyTorch on a CPU computes in a wider type than the network states."""
+    import torch
+
+    if network.dtype in ("int8", "mixed"):
+        return "quantized values are rounded to 8 bits, but multiplied and added in float32"
+    if network.dtype == "float16" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
+        return "float16 is multiplied in float32: this CPU has no float16 arithmetic"
+    return ""

@@ -1,0 +1,35 @@
+"""``Recipe``: how a network is trained, as a user writes it."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import msgspec
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SGD with Nesterov momentum and a one-cycle schedule (Smith & Topin 2018): the learning rate
+    rises linearly to ``lr`` over the first ``warmup`` share of the steps and falls to zero along a
+    cosine. The loss is cross-entropy with ``label_smoothing`` (Szegedy et al. 2016).
+
+    ``augment`` draws anew for every image: ``crop`` shifts it by up to an eighth of its side, zeros
+    (of the normalized image) coming in; ``flip`` mirrors it left to right with probability 1/2.
+    ``weight_decay`` spares biases and BatchNorm. ``batch`` is the most images in a step: an epoch
+    is cut into steps of equal size, none left out."""
+
+    epochs: Annotated[int, msgspec.Meta(ge=0)] = 30
+    lr: Annotated[float, msgspec.Meta(gt=0)] = 0.1
+    batch: Annotated[int, msgspec.Meta(ge=1)] = 128
+    momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 5e-4
+    warmup: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.3
+    label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    augment: tuple[Literal["crop", "flip"], ...] = ()
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """In step ``step`` of ``steps``, counted from 0."""
+        rising = self.warmup * steps
+        if step + 1 < rising:
+            return self.lr * (step + 1) / rising
+        return self.lr * (1 + math.cos(math.pi * (step + 1 - rising) / (steps - rising + 1))) / 2
