@@ -51,7 +51,7 @@ def report(
     path: Path | None = None,
 ) -> Path:
     """Write a study's page, by default into the store; where it lies."""
-    from dlas.report.info import gather_info
+    from dlas.report.gather import gather_info
     from dlas.report.page import write_report
     from dlas.store.frame import results_frame
 

@@ -49,9 +49,8 @@ class Split:
 class Data:
     """A data set: ``shape`` is (C, H, W), ``classes`` the class names in label order.
 
-    No image is in two splits (but for ImageNet's ``train``, where its member says so), and every
-    split but a test set that came in an order of its own is in random order, so that its first n
-    images are a sample."""
+    No image is in two splits. Every split is in random order, so that its first n images are a
+    sample; but a test set that came in an order of its own keeps it."""
 
     shape: tuple[int, int, int]
     classes: tuple[str, ...]

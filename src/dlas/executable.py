@@ -35,7 +35,7 @@ class Header(msgspec.Struct, frozen=True):
     """``executable.json``: the system's spec, the shapes of one inference, the versions of what
     compiled it, and the sha256 of every file by its relative name.
 
-    ``emulated`` says in a sentence where the numbers are computed in a wider type than the network
+    ``emulated`` says in a sentence where the numbers are computed in another type than the network
     states, as float16 is on most CPUs; "" when they are computed as stated."""
 
     system: dict[str, Any]
@@ -55,8 +55,9 @@ class Executable:
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, C, H, W) float32 → (1, classes) float32. InputError names both shapes."""
         if images.shape != self.header.input_shape:
+            expected = self.header.input_shape
             raise InputError(
-                f"the input has shape {images.shape}, this executable takes {self.header.input_shape}"
+                f"the input has shape {images.shape}, this executable takes {expected}"
             )
         return self.run(np.require(images, np.float32, ["C", "W"]))
 
@@ -99,8 +100,9 @@ def load(folder: Path | str) -> Executable:
 
 def _check_tools(folder: Path, then: dict[str, str], now: dict[str, str]) -> None:
     for tool, version in then.items():
-        if now.get(tool, "absent") != version:
+        found = now.get(tool, "absent")
+        if found != version:
             raise InputError(
-                f"{folder} was compiled with {tool} {version}, here it is {now.get(tool, 'absent')}:"
-                f" install that version or compile the network again"
+                f"{folder} was compiled with {tool} {version}, and here it is {found}: "
+                f"install that version, or compile the network again"
             )

@@ -96,11 +96,11 @@ class ImageFiles(msgspec.Struct, frozen=True):
 
 
 def decoded(
-    read: Callable[[str], NDArray[np.uint8]], names: Sequence[str]
+    read: Callable[[str], NDArray[np.uint8]], names: Sequence[str], threads: int | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """The named images in portions (≤ 256, C, H, W), decoded on every core that this process has
-    (Pillow lets go of the interpreter lock). All must come out in one shape."""
-    with ThreadPoolExecutor(_cores()) as pool:
+    """The named images in portions (≤ 256, C, H, W), decoded by ``threads``, by default every core
+    that this process has (Pillow lets go of the interpreter lock). All must come out alike."""
+    with ThreadPoolExecutor(threads or _cores()) as pool:
         for start in range(0, len(names), PORTION):
             yield np.stack(list(pool.map(read, names[start : start + PORTION])))
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from dlas.errors import InputError
+
 FILE = "plan.json"
 
 
@@ -35,4 +37,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def open_plan(folder: Path) -> Plan:
-    return msgspec.json.decode((folder / FILE).read_bytes(), type=Plan)
+    """Read what ``save`` wrote. InputError where there is none, or a damaged one."""
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=Plan)
+    except (OSError, msgspec.MsgspecError):
+        raise InputError(f"{folder} holds no plan of dlas, or a damaged one") from None

@@ -15,7 +15,7 @@ def front(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
     A row dominates another when it is nowhere larger and somewhere smaller, so equal rows stay or
     go together. A row with a NaN is not comparable: it neither dominates nor is on the front.
     """
-    known = ~np.isnan(costs).any(axis=1)
+    known = np.asarray(~np.isnan(costs).any(axis=1))
     on_front = known.copy()
     for row in np.flatnonzero(known):
         if on_front[row]:  # what a dominated row dominates, its dominator does too
@@ -28,7 +28,7 @@ def front(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
 def front_of(
     frame: pd.DataFrame, minimize: Sequence[str], maximize: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """The rows of ``frame`` on the front of these columns, the smallest first ``minimize`` first."""
+    """The rows of ``frame`` on the front of these columns, sorted by them."""
     small = frame[list(minimize)].to_numpy(dtype=np.float64)
     large = frame[list(maximize)].to_numpy(dtype=np.float64)
     found = frame[front(np.hstack([small, -large]))]

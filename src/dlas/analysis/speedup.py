@@ -42,29 +42,25 @@ def promised_and_measured(frame: pd.DataFrame) -> pd.DataFrame:
 def by_optimization(compared: pd.DataFrame) -> pd.DataFrame:
     """``promised_and_measured`` summed up: one row per optimizations × algorithm × system.
 
-    ``promised``, ``measured`` and ``kept`` are geometric means over the ``measured_stacks`` of all
-    ``stacks``; ``slowest`` and ``fastest`` the extremes measured; ``why`` and ``emulated`` the
-    distinct sentences, joined by a space.
+    ``promised``, ``measured``, ``low``, ``high`` and ``kept`` are geometric means over the
+    ``measured_stacks`` of all ``stacks``; ``why`` and ``emulated`` tuples of distinct sentences.
     """
+    by = ["optimizations", "algorithm", "system"]
+    means = ["promised", "measured", "low", "high", "kept"]
     rows = []
-    for keys, group in compared.groupby(["optimizations", "algorithm", "system"], sort=False):
+    for keys, group in compared.groupby(by, sort=False):
         known = group[group["kept"].notna()]
         rows.append(
             {
-                **dict(zip(["optimizations", "algorithm", "system"], keys, strict=True)),
+                **dict(zip(by, keys, strict=True)),
                 "stacks": len(group),
                 "measured_stacks": len(known),
-                "promised": _geometric_mean(known["promised"]),
-                "measured": _geometric_mean(known["measured"]),
-                "kept": _geometric_mean(known["kept"]),
-                "slowest": known["measured"].min(),
-                "fastest": known["measured"].max(),
+                **{name: _geometric_mean(known[name]) for name in means},
                 "why": _distinct(group["why"]),
                 "emulated": _distinct(known["emulated"]),
             }
         )
-    columns = ["optimizations", "algorithm", "system", "stacks", "measured_stacks", "promised"]
-    columns += ["measured", "kept", "slowest", "fastest", "why", "emulated"]
+    columns = [*by, "stacks", "measured_stacks", *means, "why", "emulated"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -72,23 +68,23 @@ def _why(stack: pd.Series, baseline: pd.Series, found: pd.Series) -> str:
     if pd.notna(found["measured"]):
         return "" if pd.notna(found["promised"]) else "The promise of this optimization is unknown."
     if stack["status"] != "ok":
-        return f"This stack was not measured ({stack['status']}): {_reason(stack)}"
+        return f"This stack was not measured: {_reason(stack)}"
     if pd.isna(baseline["status"]):
         return "The study has no stack without optimizations to compare with."
     if baseline["status"] != "ok":
-        status = baseline["status"]
-        return f"Without optimizations it was not measured ({status}): {_reason(baseline)}"
+        return f"The same stack without optimizations was not measured: {_reason(baseline)}"
     return "One of the two latencies is absent."
 
 
 def _reason(row: pd.Series) -> str:
     message = row["message"]
-    return message if isinstance(message, str) and message else "no reason was recorded."
+    known = isinstance(message, str) and message
+    return f"{str(row['status']).replace('_', ' ')}, {message if known else 'no reason recorded'}"
 
 
 def _geometric_mean(values: pd.Series) -> float:
     return float(np.exp(np.log(values.astype(float)).mean())) if len(values) else float("nan")
 
 
-def _distinct(sentences: pd.Series) -> str:
-    return " ".join(dict.fromkeys(str(s) for s in sentences if isinstance(s, str) and s))
+def _distinct(sentences: pd.Series) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(s for s in sentences if isinstance(s, str) and s))

@@ -21,7 +21,7 @@ def doctor(
     from rich.table import Table
 
     from dlas.layer import LAYERS, member, table
-    from dlas.measure.conditions import examine
+    from dlas.measure.fitness import examine
 
     console = Console()
     findings = Table(title="fit to measure?", title_justify="left", title_style="bold")

@@ -27,6 +27,7 @@ def run(
 
     from dlas import api
     from dlas.cli.progress import Progress
+    from dlas.errors import DlasError
     from dlas.report.terminal import results_table
     from dlas.store.store import open_store
     from dlas.study.making import usual_limits
@@ -45,3 +46,6 @@ def run(
     console.print(results_table(frame))
     path = api.report(opened.name, place)
     console.print(f"report: {path}", soft_wrap=True)
+    if not (frame["status"] == "ok").any():
+        reasons = "; ".join(dict.fromkeys(frame["message"]))
+        raise DlasError(f"nothing could be measured: {reasons}")

@@ -88,7 +88,7 @@ class Arrays(Dataset, frozen=True, kw_only=True):
             return image
 
         def take(names: Sequence[str]) -> Pixels:
-            return Pixels((len(names), *shape), np.uint8, decoded(read, names))
+            return Pixels((len(names), *shape), np.uint8, decoded(read, names, context.threads))
 
         train = file_source(found.train, take, (self.seed, 4))
         test = file_source(found.test, take, (self.seed, 5)) if found.test else None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from dlas.context import Context
-from dlas.data import Header, open_images, write_header, write_split
+from dlas.data import SPLITS, Header, Pixels, open_images, write_header, write_split
 from dlas.datasets.normalization import Named, Normalization, misfit, resolve
 from dlas.datasets.source import Labelled, Labels, Source
 from dlas.datasets.splits import Indices, draw, hold_out
 from dlas.errors import InputError, SpecError
+from dlas.images import ImageFiles
 from dlas.layer import Member
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -55,8 +57,10 @@ class Dataset(Member, frozen=True, kw_only=True):
     ) -> None:
         """Write a data set that has a test set of its own."""
         parts = self._training_parts(train.labels)
+        if self.train is None:
+            _refuse_lost(train.labels, parts["train"], classes)
         splits = {name: train.taken(chosen) for name, chosen in parts.items()}
-        splits["test"] = test.taken(self._test_part(test.labels))
+        splits["test"] = test.taken(self.test_part(test.labels))
         self.write_splits(context, splits, classes, scale)
 
     def write_pool(
@@ -64,6 +68,7 @@ class Dataset(Member, frozen=True, kw_only=True):
     ) -> None:
         """Write a data set of which ``share`` is to become the test set."""
         held, rest = hold_out(pool.labels, round(share * len(pool)), (self.seed, 0))
+        _refuse_lost(pool.labels, rest, classes)
         self.write_given(context, pool.subset(rest), pool.subset(held), classes, scale)
 
     def write_splits(
@@ -71,8 +76,8 @@ class Dataset(Member, frozen=True, kw_only=True):
     ) -> None:
         """Write images and labels by split, then the header with the normalization's numbers."""
         for done, (name, (images, labels)) in enumerate(splits.items()):
-            context.progress(done / len(splits), f"{name}: {len(labels)} images")
-            write_split(context.folder, name, images, labels)
+            watched = _watched(images, context, done / len(splits), name)
+            write_split(context.folder, name, watched, labels)
         _, channels, height, width = splits["train"][0].shape
         stored = open_images(context.folder, "train") if self.normalization == "auto" else None
         numbers = resolve(self.normalization, stored, scale, channels)
@@ -94,9 +99,38 @@ class Dataset(Member, frozen=True, kw_only=True):
             kept = kept[draw(labels[kept], self.train, (self.seed, 2))]
         return {"train": kept, "calibration": held}
 
-    def _test_part(self, labels: Labels) -> Indices:
+    def test_part(self, labels: Labels) -> Indices:
+        """The test images to keep: all in their order, or ``test`` of them in random order."""
         if self.test is None:
             return np.arange(len(labels))
         if self.test > len(labels):
             raise InputError(f"test = {self.test} images were asked for; there are {len(labels)}")
         return draw(labels, self.test, (self.seed, 3))
+
+
+def _refuse_lost(labels: Labels, kept: Indices, classes: Sequence[str]) -> None:
+    """InputError where a class has no image among the kept."""
+    lost = [int(label) for label in np.setdiff1d(labels, labels[kept]) if label < len(classes)]
+    if lost:
+        count = int((labels == lost[0]).sum())
+        name = f"class {classes[lost[0]]} is too small"
+        raise InputError(f"{name}: the other splits take its {count}, none is left to train on")
+
+
+def _watched(
+    images: Pixels | ImageFiles, context: Context, start: float, what: str
+) -> Pixels | ImageFiles:
+    """The same images; ``context.progress`` hears how many are written, from ``start`` on."""
+    if isinstance(images, ImageFiles):
+        return images
+    total = images.shape[0]
+
+    def portions() -> Iterator[NDArray[Any]]:
+        written = 0
+        for portion in images.portions:
+            yield portion
+            written += len(portion)
+            fraction = start + written / total / len(SPLITS)
+            context.progress(fraction, f"{what}: {written} of {total} images")
+
+    return Pixels(images.shape, images.dtype, portions())

@@ -27,6 +27,8 @@ PYTHON = (*TRAIN, TEST)
 BINARY = tuple(f"{name}.bin" for name in PYTHON)
 PIXELS = 3 * 32 * 32
 
+_ELSEWHERE = "image files in class folders are read by the data set 'arrays'"
+
 
 class Images(NamedTuple):
     """(N, 3, 32, 32) uint8 and (N,) uint8."""
@@ -43,10 +45,10 @@ def read_batches(path: Path) -> tuple[Images, Images]:
     if len(absent) == len(names):
         raise InputError(
             f"{path} holds no CIFAR-10: there is neither {PYTHON[0]} (python version) nor "
-            f"{BINARY[0]} (binary version); class folders are read by the data set 'arrays'"
+            f"{BINARY[0]} (binary version); {_ELSEWHERE}"
         )
     if absent:
-        raise InputError(f"{path}: {', '.join(absent)} is missing")
+        raise InputError(f"{path} lacks {', '.join(absent)}")
     parse = _binary if names is BINARY else _python
     batches = [parse(contents[name], f"{path}: {name}") for name in names]
     train = Images(*(np.concatenate(part) for part in zip(*batches[:-1], strict=True)))
@@ -68,8 +70,12 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
                 opened = archive.extractfile(entry) if Path(entry.name).name in wanted else None
                 if opened is not None:
                     yield entry.name, opened.read()
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file or folder") from None
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is no tar file, or a damaged one: {error}") from None
+        hint = f"; {_ELSEWHERE}" if path.suffix == ".zip" else ""
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is no tar file, or a damaged one: {reason}{hint}") from None
 
 
 def _binary(content: bytes, name: str) -> Images:

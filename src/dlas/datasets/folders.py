@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from dlas.errors import InputError
@@ -54,19 +54,18 @@ def image_tree(place: Path) -> Iterator[Tree]:
 
 
 def image_names(folder: Path) -> tuple[str, ...]:
-    found = [
-        (Path(parent) / name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    ]
-    return tuple(sorted(filter(is_image, found)))
+    """All image files below, links followed, by relative name with "/", sorted."""
+    found = []
+    for parent, _, names in os.walk(folder, followlinks=True):
+        below = "".join(f"{part}/" for part in Path(parent).relative_to(folder).parts)
+        found += [below + name for name in names if is_image(below + name)]
+    return tuple(sorted(found))
 
 
 def is_image(name: str) -> bool:
     """By its suffix; what other systems leave behind (``._cat.jpg``, ``__MACOSX``) is not."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+    return name.lower().endswith(SUFFIXES) and not hidden
 
 
 def _whole(tree: Tree) -> Tree:

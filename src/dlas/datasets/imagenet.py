@@ -39,8 +39,8 @@ class ImageNet(Dataset, frozen=True, kw_only=True):
     lines keep published weights meaningful, fewer make a smaller problem.
 
     ``train_path``: the training folder by synset. Without it the training images, ``train`` or
-    else one per class, are taken out of the validation images like the calibration images, and
-    the test set is smaller by both."""
+    else one per class, and the calibration images are taken out of the validation images, and the
+    test set is smaller by both."""
 
     name: ClassVar[str] = "imagenet"
     distributions: ClassVar[tuple[str, ...]] = ("pillow",)
@@ -65,21 +65,26 @@ class ImageNet(Dataset, frozen=True, kw_only=True):
 
     def make(self, context: Context) -> None:
         classes = self._classes()
-        test = self._source(self.path, classes, 5)
+        test = self._source(self.path, classes, 5, context.threads)
         if self.train_path:
-            train = self._source(self.train_path, classes, 4)
-        else:
-            # One per class of those that there are.
-            count = self.train or len(np.unique(test.labels))
-            held = count + self.calibration
-            if held >= len(test):
-                raise InputError(
-                    f"{self.path} has {len(test)} images: {count} for train and {self.calibration} "
-                    "for calibration leave none to test on; lower them, or give train_path"
-                )
-            chosen, rest = hold_out(test.labels, held, (self.seed, 0))
-            train, test = test.subset(chosen), test.subset(rest)
-        self.write_given(context, train, test, classes, scale=255)
+            train = self._source(self.train_path, classes, 4, context.threads)
+            self.write_given(context, train, test, classes, scale=255)
+            return
+        count = self.train or len(np.unique(test.labels))
+        if count + self.calibration >= len(test):
+            raise InputError(
+                f"{self.path} has {len(test)} images: {count} for train and {self.calibration} for "
+                "calibration leave none to test on; lower them, or give train_path"
+            )
+        calibration, others = hold_out(test.labels, self.calibration, (self.seed, 0))
+        train_part, rest = hold_out(test.labels[others], count, (self.seed, 1))
+        rest = others[rest]
+        splits = {
+            "train": test.taken(others[train_part]),
+            "calibration": test.taken(calibration),
+            "test": test.taken(rest[self.test_part(test.labels[rest])]),
+        }
+        self.write_splits(context, splits, classes, scale=255)
 
     def _classes(self) -> tuple[str, ...]:
         if self.synsets:
@@ -92,7 +97,7 @@ class ImageNet(Dataset, frozen=True, kw_only=True):
             )
         return tuple(sorted(present))
 
-    def _source(self, place: str, classes: tuple[str, ...], salt: int) -> Source:
+    def _source(self, place: str, classes: tuple[str, ...], salt: int, threads: int) -> Source:
         number = {synset: index for index, synset in enumerate(classes)}
         names = _names(place)
         unknown = {name.split("/")[0] for name in names} - set(classes)
@@ -106,7 +111,7 @@ class ImageNet(Dataset, frozen=True, kw_only=True):
             files = ImageFiles(root, tuple(names), decoder)
             if math.prod(files.shape) > COPIED_BYTES:
                 return files
-            return Pixels(files.shape, np.uint8, decoded(files.read, files.names))
+            return Pixels(files.shape, np.uint8, decoded(files.read, files.names, threads))
 
         files = [(name, number[name.split("/")[0]]) for name in names]
         return file_source(files, take, (self.seed, salt))

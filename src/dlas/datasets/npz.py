@@ -77,9 +77,10 @@ def _load(path: Path) -> Mapping[str, NDArray[Any]]:
     """The arrays that have one of the known names; the others only as a name."""
     known = {"classes"}.union(*NAMES.values())
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} is one array without a name; save it with numpy.savez")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise InputError(f"{path} is one array without a name; save it with numpy.savez")
+        with loaded as file:
             return {name: file[name] if name in known else np.empty(0) for name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None

@@ -78,4 +78,5 @@ def _stretched(values: Values, axis: int, length: int) -> Values:
     below = np.minimum(place.astype(int), values.shape[axis] - 2)
     weight = (place - below.astype(np.float32)).reshape([-1] + [1] * (values.ndim - 1 - axis))
     left, right = values.take(below, axis), values.take(below + 1, axis)
-    return left * (1 - weight) + right * weight
+    stretched: Values = left * (1 - weight) + right * weight
+    return stretched

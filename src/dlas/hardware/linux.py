@@ -119,6 +119,6 @@ def _caches(folder: Path) -> tuple[Cache, ...]:
 def text_of(path: Path) -> str:
     """The file's text; "" where the kernel does not offer it."""
     try:
-        return path.readtext_of()
+        return path.read_text()
     except OSError:
         return ""

@@ -1,7 +1,8 @@
 """The measured ceilings of this machine: arithmetic in registers, and reading a working set.
 
-``probe.c`` is compiled for the processor it runs on and executed in a process of its own. Arithmetic
-counts 2 operations per multiply-add. What has no instruction or no compiler is absent, and said so.
+``probe.c`` is compiled for the processor it runs on and executed in a process of its own.
+Arithmetic counts 2 operations per multiply-add. What has no instruction or no compiler is absent,
+and said so.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ REPEATS = 9
 RUN_S = 0.02
 TIMEOUT_S = 120.0
 FP32, BF16, INT8 = "fp32", "bf16", "int8"
-_CPU_FLAGS = (
+_CPU_FLAGS: tuple[list[str], ...] = (
     ["-march=native"],
     ["-mcpu=native"],
     [],
@@ -68,7 +69,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cached_probe(folder: Path, *, again: bool = False) -> Probe:
-    """This machine's probe from ``folder``; measured (about 5 s) and kept there when it is missing."""
+    """This machine's probe from ``folder``; measured (about 5 s) and kept there if missing."""
     fingerprint = host().fingerprint()
     name = hashlib.sha256(msgspec.json.encode(sorted(fingerprint.items()))).hexdigest()[:16]
     path = folder / f"probe-{name}.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -33,7 +34,7 @@ class ProcessSession:
         self, executable: Path, cores: Sequence[int], threads: int, time_limit_s: float
     ) -> None:
         self._limit_s = time_limit_s
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the session
         self._unread = b""
         self._usage = Usage()
         self._energy_j: float | None = None
@@ -83,10 +84,8 @@ class ProcessSession:
 
     def close(self) -> None:
         if self._process.stdin is not None and not self._process.stdin.closed:
-            try:
+            with contextlib.suppress(BrokenPipeError):  # it has died already
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass  # it has died: there is nothing left to end
         try:
             self._process.wait(_EXIT_S)
         except subprocess.TimeoutExpired:

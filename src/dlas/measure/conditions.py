@@ -9,12 +9,14 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol as Interface
+from typing import Literal
+from typing import Protocol as Interface
 
 import msgspec
 
 from dlas.hardware.cgroup import ROOT
 from dlas.hardware.linux import text_of
+from dlas.hardware.target import host
 from dlas.measure import memory
 
 #: Shares of the machine's CPU time above which a measurement is doubted.
@@ -65,6 +67,10 @@ class Machine(Interface):
         """Memory that sessions may still take."""
         ...
 
+    def usable_cpus(self) -> int:
+        """How many processes can load side by side without waiting for each other."""
+        ...
+
 
 class ThisMachine:
     """The machine that this process runs on."""
@@ -77,6 +83,9 @@ class ThisMachine:
 
     def available_bytes(self) -> int:
         return memory.available_bytes()
+
+    def usable_cpus(self) -> int:
+        return host().usable
 
 
 def read_conditions(root: Path = ROOT) -> Conditions:

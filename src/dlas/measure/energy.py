@@ -31,7 +31,7 @@ class Counter:
 
 def find_counters(root: Path = ROOT) -> tuple[list[Counter], str]:
     """The counters of all packages, and "" — or none, and why as a sentence."""
-    candidates = [
+    candidates: list[tuple[Path, Path | None]] = [
         (zone / "energy_uj", zone / "max_energy_range_uj")
         for zone in sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
         if zone.name.count(":") == 1  # "intel-rapl:0:0" is a part of the package "intel-rapl:0"

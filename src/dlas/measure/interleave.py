@@ -4,9 +4,9 @@ The sessions of a group are opened first, then timed in rounds: each round every
 block of runs, in an order shuffled anew. A contender leaves when the 95 % interval of its median is
 narrow enough, or its runs or its time budget end; the others go on. Only one runs at a time.
 
-After another contender has run, caches and predictors are cold: the first run of every block only
-re-warms them and is discarded, unless runs take so long that this does not matter. The first run
-after loading and the warm-ups are kept apart.
+After another contender has run, caches and predictors are cold: the first runs of every block, 2 ms
+of them and at least one, only re-warm and are discarded, unless runs take so long that this does
+not matter. The first run after loading and the warm-ups are kept apart.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from dlas.context import silent
-from dlas.errors import Refused
-from dlas.hardware.target import host
+from dlas.errors import DlasError, InputError, Refused
 from dlas.measure import statistics
 from dlas.measure.conditions import Conditions, Machine, ThisMachine
 from dlas.measure.observation import Failure, Observation, Outcome, warnings
@@ -32,10 +31,14 @@ from dlas.measure.protocol import Protocol, Session, SessionError
 BLOCK_S = 0.02
 #: … and has at least this many samples, so that the discarded run costs a fifth at most.
 BLOCK_RUNS = 4
+#: Runs at the start of a block that are discarded.
+REWARM_S = 0.002
 #: Runs longer than this are not discarded: refilling the largest caches takes milliseconds.
 LONG_RUN_S = 1.0
 #: Samples come from at least this many rounds before a narrow interval is believed.
 ROUNDS = 5
+#: Processes that load at once before the memory that one takes is known.
+MOST_LOADING = 8
 #: The share of the available memory that the sessions of one group may hold.
 MEMORY_SHARE = 0.5
 
@@ -44,7 +47,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class Contender:
-    """``open`` starts the session; it may raise SessionError or Refused."""
+    """``open`` starts the session; it may raise SessionError, Refused or InputError."""
 
     open: Callable[[], Session]
     protocol: Protocol = field(default_factory=Protocol)
@@ -108,9 +111,9 @@ class _Entry:
             self.warmups_s = self._run(count)
 
     def block(self) -> None:
-        """A run to re-warm, then as many samples as a block holds."""
+        """Runs that only re-warm, then as many samples as a block holds."""
         latency_s = max(1e-9, min(self.samples_s or self.warmups_s or [self.first_run_s]))
-        discarded = int(latency_s < LONG_RUN_S)
+        discarded = math.ceil(REWARM_S / latency_s) if latency_s < LONG_RUN_S else 0
         wanted = max(BLOCK_RUNS, math.ceil(BLOCK_S / latency_s))
         most = math.ceil(self.protocol.runs / ROUNDS)
         affordable = int((self.protocol.time_budget_s - self.spent_s) / latency_s) - discarded
@@ -132,9 +135,9 @@ class _Entry:
     def finished(self) -> bool:
         ended = len(self.samples_s) >= self.protocol.runs or self._share_of_budget >= 1
         settled = len(self.blocks) >= ROUNDS
-        return ended or (
-            settled and statistics.half_width(self.samples_s) <= self.protocol.interval
-        )
+        if ended or not settled:
+            return ended
+        return statistics.median_interval(self.samples_s).half_width <= self.protocol.interval
 
     @property
     def share(self) -> float:
@@ -177,7 +180,7 @@ def _open(
     """Open contenders from the left of ``waiting`` while memory lasts, as many loading at a time
     as there are CPUs. Every session that was started is added to ``sessions``."""
     limit = MEMORY_SHARE * machine.available_bytes()
-    at_a_time = host().usable
+    at_a_time = min(machine.usable_cpus(), MOST_LOADING)
     loading: deque[tuple[Key, Session, Protocol]] = deque()
     entries: dict[Key, _Entry] = {}
     held = largest = 0
@@ -187,7 +190,7 @@ def _open(
             key, contender = waiting.popleft()
             try:
                 session = contender.open()
-            except (SessionError, Refused) as error:
+            except (SessionError, Refused, InputError) as error:
                 finish(key, _failure(error))
                 continue
             sessions.append(session)
@@ -244,5 +247,7 @@ def _time(
             yield sum(entries[other].share for other in alive)
 
 
-def _failure(error: SessionError | Refused) -> Failure:
-    return Failure(error.status if isinstance(error, SessionError) else "refused", str(error))
+def _failure(error: DlasError) -> Failure:
+    if isinstance(error, SessionError):
+        return Failure(error.status, str(error))
+    return Failure("refused" if isinstance(error, Refused) else "failed", str(error))

@@ -9,17 +9,18 @@ import msgspec
 from dlas.measure import statistics
 from dlas.measure.conditions import Conditions, Flag, judge
 from dlas.measure.protocol import Protocol
-from dlas.measure.statistics import Interval
+from dlas.measure.statistics import Estimate
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """Latencies of one executable on one device, in seconds and in the order they were taken.
 
-    ``blocks``: how many samples each round gave; observations of one ``group`` were interleaved, so
-    their blocks of one round were taken side by side. ``first_run_s`` follows loading, ``warmups_s``
-    follow it; neither is a sample. ``energy_j`` is per inference; where it is None, ``energy_absent``
-    says why. ``peak_bytes`` is the most memory the timing process held, ``base_bytes`` what it held
-    before it loaded the executable. ``before`` and ``after`` enclose the timing of its group."""
+    ``blocks``: how many samples each round gave; observations of one ``group`` were interleaved,
+    so their blocks of one round were taken side by side. ``first_run_s`` follows loading,
+    ``warmups_s`` follow it; neither is a sample. ``energy_j`` is per inference; where it is None,
+    ``energy_absent`` says why. ``peak_bytes`` is the most memory the timing process held,
+    ``base_bytes`` what it held before it loaded the executable. ``before`` and ``after``
+    enclose the timing of its group."""
 
     samples_s: tuple[float, ...]
     blocks: tuple[int, ...]
@@ -37,12 +38,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Flag, ...]
 
     @property
-    def latency_s(self) -> float:
-        return statistics.median(self.samples_s)
-
-    @property
-    def interval_s(self) -> Interval | None:
-        """The 95 % interval of the median; None for fewer than 6 samples."""
+    def latency_s(self) -> Estimate:
+        """The median, with its 95 % interval."""
         return statistics.median_interval(self.samples_s)
 
     def block_medians_s(self) -> list[float]:
@@ -76,7 +73,7 @@ def warnings(
         word = "slower" if moved.change > 0 else "faster"
         sentence = f"the last half of the runs was {abs(moved.change):.1%} {word} than the first"
         flags.append(Flag("drift", sentence))
-    width = statistics.half_width(samples_s)
+    width = statistics.median_interval(samples_s).half_width
     if width > protocol.interval:
         more = statistics.runs_missing(samples_s, protocol.interval)
         found = "is unknown" if math.isinf(width) else f"is ±{width:.1%}"

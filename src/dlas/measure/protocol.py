@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol as Interface
+from typing import Annotated
+from typing import Protocol as Interface
 
 import msgspec
 
@@ -58,7 +59,7 @@ class Session(Interface):
         ...
 
     def energy_j(self) -> float | None:
-        """Energy of the last ``run`` per inference, from a real counter; None where there is none."""
+        """Energy of the last ``run`` per inference, from a real counter; None without one."""
         ...
 
     def energy_absent(self) -> str:

@@ -15,13 +15,27 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 _DRAWS = 2000
-#: A sample of a normal distribution: standard deviation / median absolute deviation.
+#: For a normal distribution: standard deviation / median absolute deviation.
 _MAD_TO_SIGMA = 1.4826
 
+#: One-dimensional, finite; latencies are positive.
+Samples = Sequence[float] | NDArray[np.float64]
 
-class Interval(NamedTuple):
-    low: float
-    high: float
+
+class Estimate(NamedTuple):
+    """A median, or a ratio of medians, with its interval; both ends are None where there are too
+    few samples for one."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def half_width(self) -> float:
+        """The farther end, relative to the value; infinity where there is no interval."""
+        if self.low is None or self.high is None:
+            return math.inf
+        return max(self.high - self.value, self.value - self.low) / abs(self.value)
 
 
 class Drift(NamedTuple):
@@ -32,24 +46,24 @@ class Drift(NamedTuple):
     certain: bool
 
 
-def median(samples: Sequence[float]) -> float:
+def median(samples: Samples) -> float:
     """The middle sample, or the mean of the two middle ones. ValueError for no samples."""
     if len(samples) == 0:
         raise ValueError("the median of no samples")
     return float(np.median(np.asarray(samples, float)))
 
 
-def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """The interval between two order statistics that covers the true median with at least this
+def median_interval(samples: Samples, confidence: float = CONFIDENCE) -> Estimate:
+    """The median, and the two order statistics that enclose the true median with at least this
     probability, whatever the distribution (David & Nagaraja, Order Statistics, 7.1): the count of
-    samples below the median is binomial(n, 1/2). None where n is too small (n < 6 for 95 %).
+    samples below the true median is binomial(n, 1/2). There are none for n < 6 at 95 %.
 
-    Exact for independent samples; dependent ones make it too narrow, so sample over time."""
+    Exact for independent samples; dependent ones make it too narrow, so spread them over time."""
     rank = _rank(len(samples), confidence)
     if rank is None:
-        return None
+        return Estimate(median(samples), None, None)
     ordered = np.sort(np.asarray(samples, float))
-    return Interval(float(ordered[rank - 1]), float(ordered[len(samples) - rank]))
+    return Estimate(median(samples), float(ordered[rank - 1]), float(ordered[-rank]))
 
 
 @cache
@@ -65,36 +79,25 @@ def _rank(n: int, confidence: float) -> int | None:
     return k or None
 
 
-def half_width(samples: Sequence[float], confidence: float = CONFIDENCE) -> float:
-    """The farther end of the median's interval, relative to the median; infinity where there is
-    no interval."""
-    interval = median_interval(samples, confidence)
-    if interval is None:
-        return math.inf
-    middle = median(samples)
-    return max(interval.high - middle, middle - interval.low) / middle
-
-
-def runs_missing(samples: Sequence[float], within: float) -> int:
-    """About how many more samples would bring ``half_width`` to ``within``: it shrinks with the
-    square root of their number. At least 1 while it is wider, 0 when it is not."""
-    width, n = half_width(samples), len(samples)
+def runs_missing(samples: Samples, within: float) -> int:
+    """About how many more samples would bring the median's interval to ``within`` on either side:
+    it shrinks with the square root of their number. 0 when it is that narrow already."""
+    width, n = median_interval(samples).half_width, len(samples)
     if width <= within:
         return 0
-    smallest = next(k for k in range(1, 100) if _rank(k, CONFIDENCE))
     if math.isinf(width):
-        return max(1, smallest - n)
+        fewest = next(k for k in range(n, 100) if _rank(k, CONFIDENCE))
+        return fewest - n
     return max(1, math.ceil(n * (width / within) ** 2) - n)
 
 
-def spread(samples: Sequence[float]) -> float:
+def spread(samples: Samples) -> float:
     """The robust relative standard deviation: 1.4826 · median absolute deviation / median."""
-    values = np.asarray(samples, float)
     middle = median(samples)
-    return _MAD_TO_SIGMA * float(np.median(np.abs(values - middle))) / middle
+    return _MAD_TO_SIGMA * median(np.abs(np.asarray(samples, float) - middle)) / middle
 
 
-def outlier_share(samples: Sequence[float]) -> float:
+def outlier_share(samples: Samples) -> float:
     """The share of samples farther than 3 interquartile ranges outside the quartiles (Tukey's
     outer fences)."""
     values = np.asarray(samples, float)
@@ -103,46 +106,47 @@ def outlier_share(samples: Sequence[float]) -> float:
     return float(np.mean((values < first - reach) | (values > third + reach)))
 
 
-def drift(samples: Sequence[float]) -> Drift:
+def drift(samples: Samples) -> Drift:
     """The last half of the samples, in order of time, against the first half."""
     half = len(samples) // 2
     if half == 0:
         return Drift(0.0, False)
-    first, last = samples[:half], samples[-half:]
-    change = median(last) / median(first) - 1
-    a, b = median_interval(first), median_interval(last)
-    return Drift(change, bool(a and b and (a.high < b.low or b.high < a.low)))
+    first, last = median_interval(samples[:half]), median_interval(samples[-half:])
+    change = last.value / first.value - 1
+    if first.low is None or first.high is None or last.low is None or last.high is None:
+        return Drift(change, False)
+    return Drift(change, first.high < last.low or last.high < first.low)
 
 
 def ratio(
-    numerator: Sequence[float],
-    denominator: Sequence[float],
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
-) -> tuple[float, Interval | None]:
+    numerator: Samples, denominator: Samples, confidence: float = CONFIDENCE, seed: int = 0
+) -> Estimate:
     """Ratio of two medians, with the percentile bootstrap's interval (Efron 1979), the two sides
-    resampled apart. No interval below 6 samples on either side."""
+    resampled apart; none where either side is too small for an interval of its own."""
     value = median(numerator) / median(denominator)
     if not (_rank(len(numerator), confidence) and _rank(len(denominator), confidence)):
-        return value, None
+        return Estimate(value, None, None)
     generator = np.random.default_rng(seed)
-    above, below = (_medians(side, generator) for side in (numerator, denominator))
+    ratios = _resampled(numerator, generator) / _resampled(denominator, generator)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(above / below, [tail, 1 - tail])
-    return value, Interval(float(low), float(high))
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high))
 
 
 def paired_ratio(
-    numerator: Sequence[float], denominator: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, Interval | None]:
+    numerator: Samples, denominator: Samples, confidence: float = CONFIDENCE
+) -> Estimate:
     """Median of the ratios of samples taken side by side (one pair per round of interleaved
-    contenders), with its exact interval: drift that meets both sides cancels. ValueError for
-    lengths that differ."""
-    ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
-    return median(ratios), median_interval(ratios, confidence)
+    contenders), with its exact interval: drift that meets both sides cancels. ValueError where
+    the lengths differ."""
+    if len(numerator) != len(denominator):
+        raise ValueError(f"{len(numerator)} and {len(denominator)} samples make no pairs")
+    ratios = np.asarray(numerator, float) / np.asarray(denominator, float)
+    return median_interval(ratios, confidence)
 
 
-def _medians(samples: Sequence[float], generator: np.random.Generator) -> NDArray[np.float64]:
+def _resampled(samples: Samples, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Medians of samples drawn with replacement, one per draw."""
     values = np.asarray(samples, float)
     drawn = generator.choice(values, size=(_DRAWS, len(values)))
     medians: NDArray[np.float64] = np.median(drawn, axis=1)

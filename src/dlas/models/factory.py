@@ -82,7 +82,8 @@ class Factory(Model, frozen=True, kw_only=True):
                 input_names=["input"], output_names=["logits"], verbose=False,
             )  # fmt: skip
         except torch.onnx.OnnxExporterError as error:
-            raise InputError(f"{self.target} cannot be exported to ONNX: {error}") from None
+            reason = str(error.__cause__ or error).strip().partition("\n")[0]
+            raise InputError(f"{self.target} cannot be exported to ONNX: {reason}") from None
         assert program is not None, "dynamo = True returns a program"
         fold_constants(program.model)
         remove_unused_nodes(program.model)

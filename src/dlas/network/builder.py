@@ -58,7 +58,7 @@ class Builder:
         (kh, kw), (sh, sw), (dh, dw) = _pair(kernel), _pair(stride), _pair(dilation)
         ph, pw = (dh * (kh - 1) // 2, dw * (kw - 1) // 2) if pad is None else _pair(pad)
         fan_out = channels // groups * kh * kw
-        weight = self.normal((channels, c // groups, kh, kw), math.sqrt(2 / fan_out))
+        weight = self.random.normal(0, math.sqrt(2 / fan_out), (channels, c // groups, kh, kw))
         inputs = [x, self.constant(f"{name}.weight", weight)]
         if bias:
             inputs.append(self.constant(f"{name}.bias", np.zeros(channels)))
@@ -86,13 +86,12 @@ class Builder:
         """(in) → (features), bias included. Weights and biases are uniform within ±1 / √in, as
         PyTorch has them; with ``std``, weights are normal and biases zero."""
         (inputs,) = self.shapes[x]
-        weight: NDArray[Any]
         if std is None:
             bound = 1 / math.sqrt(inputs)
             weight = self.random.uniform(-bound, bound, (features, inputs))
             bias = self.random.uniform(-bound, bound, features)
         else:
-            weight, bias = self.normal((features, inputs), std), np.zeros(features)
+            weight, bias = self.random.normal(0, std, (features, inputs)), np.zeros(features)
         given = [x, self.constant(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)]
         return self.shaped(self.node("Gemm", given, name, transB=1), (features,))
 
@@ -168,9 +167,6 @@ class Builder:
     def integers(self, name: str, value: Sequence[int]) -> str:
         self.constants[name] = np.asarray(value, np.int64)
         return name
-
-    def normal(self, shape: tuple[int, ...], std: float) -> NDArray[np.float32]:
-        return self.random.standard_normal(shape, np.float32) * np.float32(std)
 
     def node(self, op: str, inputs: Sequence[str], name: str = "", **attributes: Any) -> str:
         """Any operator with one output. Its shape is still to be said: ``shaped`` or ``same``."""

@@ -27,8 +27,8 @@ CHANNELWISE = frozenset({
 
 
 def fixed_layers(model: onnx.ModelProto) -> dict[str, str]:
-    """The convolutions and dense layers whose output channels must stay: the node's output → why,
-    as a sentence.
+    """The convolutions and dense layers whose output channels must stay: node's name → why, as a
+    sentence.
 
     Tensors joined by operators that keep channels in place (activations, pooling, sums,
     concatenation, depthwise convolution) share a fate: one that meets the class scores, the image
@@ -37,33 +37,30 @@ def fixed_layers(model: onnx.ModelProto) -> dict[str, str]:
     output."""
     shapes = tensor_shapes(model)
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    bridges: dict[str, list[str]] = defaultdict(list)
+    biases = {add.output[0] for _, add in dense_with_bias(model, constants)}
+    joined: dict[str, list[str]] = defaultdict(list)
     reasons = {value.name: "its outputs are the class scores" for value in model.graph.output}
     reasons |= {value.name: "its channels meet the image's" for value in model.graph.input}
-    layers = []
-    biases = {add.output[0] for _, add in dense_with_bias(model, constants)}
     for node in model.graph.node:
-        tensors = [name for name in (*node.input, *node.output) if name and name not in constants]
-        if node.op_type in LAYERS and not _depthwise(node, shapes, constants):
-            layers.append(node.output[0])
         if _mixes_channels(node, constants):
             continue
+        tensors = [name for name in (*node.input, *node.output) if name and name not in constants]
         if node.output[0] in biases or _keeps_channels(node, shapes, constants):
             for name in tensors:
-                bridges[name] += tensors
+                joined[name] += tensors
         else:
-            sentence = (
-                f"its channels pass through the operator {node.op_type}, which is not followed"
-            )
+            grouped = " in groups" if attributes(node).get("group", 1) > 1 else ""
+            sentence = f"its channels meet {node.op_type}{grouped}, through which none are followed"
             reasons |= {name: sentence for name in tensors if name not in reasons}
     frontier = list(reasons)
     while frontier:
         name = frontier.pop()
-        for other in bridges[name]:
+        for other in joined[name]:
             if other not in reasons:
                 reasons[other] = reasons[name]
                 frontier.append(other)
-    return {output: reasons[output] for output in layers if output in reasons}
+    layers = [node for node in model.graph.node if node.op_type in LAYERS]
+    return {n.name: reasons[n.output[0]] for n in layers if n.output[0] in reasons}
 
 
 def is_flatten(node: onnx.NodeProto, shapes: Shapes) -> bool:

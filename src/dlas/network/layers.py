@@ -10,12 +10,15 @@ import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from dlas.errors import InputError
 
 INDEX_BYTES = 4
 ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+
+#: Elements of an initializer that may be a shape or a limit, and not a weight, are fewer.
+LARGE = 64
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -116,15 +119,31 @@ def weight_source(
 def tensor_shapes(model: onnx.ModelProto, batch: int = 1) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor that shape inference reaches, for images in batches of ``batch``;
     () where it knows no shape, 0 where it does not know a dimension."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    copy.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
-    # Another batch in the output or in intermediate values would clash with this one.
-    copy.graph.output[0].type.tensor_type.ClearField("shape")
-    del copy.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True).graph
+    model = skeleton(model)
+    weights = {value.name for value in model.graph.input[1:]}
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    # Another batch in the output would clash with this one.
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     values = [*inferred.input, *inferred.value_info, *inferred.output]
-    return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
+    return {
+        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
+        for v in values
+        if v.name not in weights
+    }
+
+
+def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy for shape inference, which would spend its time copying the weights: large
+    initializers become inputs of their shape, and recorded intermediate shapes are left out."""
+    graph = model.graph
+    large = [t for t in graph.initializer if math.prod(t.dims) > LARGE]
+    small = [t for t in graph.initializer if math.prod(t.dims) <= LARGE]
+    weights = [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in large]
+    copy = helper.make_graph(
+        graph.node, graph.name, [*graph.input, *weights], graph.output, initializer=small
+    )
+    return helper.make_model(copy, ir_version=model.ir_version, opset_imports=model.opset_import)
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -166,9 +185,10 @@ def _conv_row(
     if array.ndim != 4:
         raise InputError(f"layer {node.name!r} convolves {array.ndim - 2} dimensions; dlas knows 2")
     given = attributes(node)
-    _, _, *image = _known_shape(node, node.input[0], shapes)
+    _, channels, *image = _known_shape(node, node.input[0], shapes)
     _, _, *output = _known_shape(node, node.output[0], shapes)
     groups = int(given.get("group", 1))
+    _check_features(node, channels, array.shape[1] * groups)
     input_hw, output_hw = (image[0], image[1]), (output[0], output[1])
     kernel = (array.shape[2], array.shape[3])
     stride = tuple(given.get("strides", (1, 1)))
@@ -195,6 +215,8 @@ def _dense_row(
         )
     transposed = node.op_type == "Gemm" and attributes(node).get("transB", 0)
     out_features, in_features = array.shape if transposed else array.shape[::-1]
+    if not attributes(node).get("transA", 0):
+        _check_features(node, _known_shape(node, node.input[0], shapes)[-1], in_features)
     applied = (1, math.prod(_known_shape(node, node.output[0], shapes)[:-1]))
     return LayerRow(
         name=node.name, op="dense", weight=weight, in_channels=in_features,
@@ -209,6 +231,11 @@ def _known_shape(node: onnx.NodeProto, tensor: str, shapes: Shapes) -> tuple[int
     if not shape or 0 in shape:
         raise InputError(f"the shapes around layer {node.name!r} cannot be inferred")
     return shape
+
+
+def _check_features(node: onnx.NodeProto, given: int, expected: int) -> None:
+    if given != expected:
+        raise InputError(f"layer {node.name!r} gets {given} features, its weights take {expected}")
 
 
 def _count_nonzeros(

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from dlas.errors import InputError
 from dlas.network.channels import dense_with_bias
 from dlas.network.layers import LayerRow, layer_rows
-from dlas.network.opening import load_model, normalized
+from dlas.network.opening import NOT_TEXT, load_model, normalized
 
 FILE = "network.onnx"
 LAYERS_FILE = "layers.json"
@@ -59,6 +59,8 @@ class Network:
             _ = network.layers
         except InputError as error:
             raise InputError(f"{place}: {error}") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{place}: {NOT_TEXT}") from None
         return network
 
     def save(self, folder: Path) -> None:

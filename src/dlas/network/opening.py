@@ -21,13 +21,19 @@ from onnx.inliner import inline_local_functions
 
 from dlas.errors import InputError
 from dlas.network.cleanup import drop_unused
-from dlas.network.layers import attributes, tensor_shapes
+from dlas.network.layers import attributes, skeleton, tensor_shapes
 
 OPSET = 20
 OPSETS = range(18, OPSET + 1)
 IR_VERSION = 10
 BATCH = "N"
 STANDARD = ("", "ai.onnx")
+NOT_TEXT = "it is damaged: a name in it is not text"
+CANNOT_CONVERT = (
+    onnx.version_converter.ConvertError,
+    onnx.shape_inference.InferenceError,
+    RuntimeError,
+)
 #: Operators that exporters put between a weight and its layer.
 REARRANGING = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
@@ -79,23 +85,34 @@ def normalized(given: onnx.ModelProto) -> onnx.ModelProto:
     model = onnx.ModelProto()
     model.CopyFrom(given)
     model.ir_version = max(model.ir_version, IR_VERSION)  # since 4, initializers need not be inputs
+    _check_text(model.graph)
     _drop_weight_inputs(model.graph)
     if model.functions:
         model = inline_local_functions(model)
     _check_operators(model.graph)
     model = _supported_opset(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise InputError(f"the graph is not valid ONNX: {_first_line(error)}") from None
     _check_ends(model.graph)
+    _check_constants(model.graph)
     _constants_to_initializers(model.graph)
     _bypass_copies(model.graph)
     _name_nodes(model.graph)
     _free_reshapes(model)
     drop_unused(model)
     _free_batch(model)
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise InputError(f"the graph is not valid ONNX: {_first_line(error)}") from None
     return model
+
+
+def _check_text(graph: onnx.GraphProto) -> None:
+    """Protobuf hands out bytes where a text is none."""
+    texts = [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
+    for node in graph.node:
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError(NOT_TEXT)
 
 
 def _check_operators(graph: onnx.GraphProto) -> None:
@@ -119,7 +136,7 @@ def _supported_opset(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     try:
         return onnx.version_converter.convert_version(model, OPSET)
-    except (onnx.version_converter.ConvertError, RuntimeError) as error:
+    except CANNOT_CONVERT as error:
         raise InputError(
             f"its opset {versions[0]} cannot be converted; export it with one "
             f"from {OPSETS[0]} to {OPSETS[-1]}: {_first_line(error)}"
@@ -155,8 +172,19 @@ def _check_ends(graph: onnx.GraphProto) -> None:
 def _check_float(value: onnx.ValueInfoProto, what: str) -> None:
     kind = value.type.tensor_type.elem_type
     if kind != TensorProto.FLOAT:
-        name = TensorProto.DataType.Name(kind).lower()
+        known = kind in TensorProto.DataType.values()
+        name = TensorProto.DataType.Name(kind).lower() if known else f"of unknown type {kind}"
         raise InputError(f"the {what} {value.name!r} is {name}, dlas passes float32")
+
+
+def _check_constants(graph: onnx.GraphProto) -> None:
+    for tensor in graph.initializer:
+        try:
+            array = numpy_helper.to_array(tensor)
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"the constant {tensor.name!r} is damaged") from None
+        if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+            raise InputError(f"the constant {tensor.name!r} holds NaN")
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
@@ -233,7 +261,7 @@ def _free_reshapes(model: onnx.ModelProto) -> None:
     shapes = tensor_shapes(model, batch)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type != "Reshape" or attributes(node).get("allowzero", 0):
+        if node.op_type != "Reshape":
             continue
         before, after = shapes.get(node.input[0], ()), shapes.get(node.output[0], ())
         if before[:1] != (batch,) or after[:1] != (batch,) or 0 in after:
@@ -244,6 +272,7 @@ def _free_reshapes(model: onnx.ModelProto) -> None:
             sizes = np.array([0, *after[1:]], np.int64)
             graph.initializer.append(numpy_helper.from_array(sizes, name))
             node.input[1] = name
+            del node.attribute[:]  # allowzero would give 0 another meaning
 
 
 def _free_batch(model: onnx.ModelProto) -> None:
@@ -254,7 +283,9 @@ def _free_batch(model: onnx.ModelProto) -> None:
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH
     graph.output[0].type.tensor_type.ClearField("shape")
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(
+            skeleton(model), strict_mode=True, data_prop=True
+        )
     except onnx.shape_inference.InferenceError as error:
         raise InputError(f"its shapes do not fit together: {_first_line(error)}") from None
     output = inferred.graph.output[0]

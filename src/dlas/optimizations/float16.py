@@ -24,8 +24,6 @@ class Float16(Optimization, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "float16"
     distributions: ClassVar[tuple[str, ...]] = ("onnxruntime",)
-    modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
-    extra: ClassVar[str] = "onnxruntime"
 
     def refuses(self, network: Network) -> str | None:
         if network.dtype == "float32":

@@ -11,7 +11,7 @@ import pandas as pd
 from dlas.analysis.intervals import overlap, wilson
 from dlas.analysis.speedup import NONE, promised_and_measured
 from dlas.report.quantities import QUANTITIES, count, points, times
-from dlas.report.rows import measured, name
+from dlas.report.rows import at, measured, name
 
 #: "Within 1 point of the best accuracy".
 POINT = 0.01
@@ -35,8 +35,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Headline:
-    """``answer`` is one sentence; ``also`` says what else the study shows."""
+    """``winner`` and ``answer`` make one sentence; ``also`` says what else the study shows."""
 
+    winner: str
     answer: str
     findings: tuple[Finding, ...] = ()
     also: tuple[str, ...] = ()
@@ -46,33 +47,34 @@ def headline(task: pd.DataFrame, test_images: int | None = None) -> Headline:
     """The answer for the stacks of one task (a frame of ``rows.ready``)."""
     timed = measured(task)
     if timed.empty:
-        return Headline(_nothing(task))
+        return Headline("", _nothing(task))
     scored = timed[timed["accuracy"].notna()]
     if scored.empty:
-        first = timed.loc[timed["latency_s"].idxmin()]
+        first = at(timed, timed["latency_s"].idxmin())
         answer = (
-            f"{name(first)} is the fastest stack, {_latency(first)} per inference. "
+            f"is the fastest stack, {_latency(first)} per inference. "
             "No accuracy was measured, so there is no trade-off to choose from."
         )
-        return Headline(answer, also=tuple(_also(task)))
+        return Headline(name(first), answer, also=tuple(_also(task)))
 
     best = scored["accuracy"].max()
     near = scored[scored["accuracy"] >= best - POINT - _ROUNDING]
     top = scored[scored["accuracy"] == best]
     picks = [
-        _Pick("Fastest within 1 point of the best accuracy", "latency_s", near),
-        _Pick("Fastest of all", "latency_s", timed),
-        _Pick("Most accurate", "accuracy", top),
+        _Pick("Fastest within 1 point of the best accuracy", "", "latency_s", near),
+        _Pick("Fastest of all", "the fastest of all", "latency_s", timed),
+        _Pick("Most accurate", "the most accurate", "accuracy", top),
     ]
     if near["size_bytes"].notna().any():
-        picks.append(_Pick("Smallest within 1 point of the best accuracy", "size_bytes", near))
+        title = "Smallest within 1 point of the best accuracy"
+        picks.append(_Pick(title, "the smallest of these", "size_bytes", near))
     won: dict[int, list[_Pick]] = {}
     for pick in picks:
         won.setdefault(pick.winner(), []).append(pick)
 
     findings = []
     for index, titles in won.items():
-        row, lead = timed.loc[index], titles[0]
+        row, lead = at(timed, index), titles[0]
         sentences = [_numbers(row, lead.column, test_images), *_gap(row, best), *_speedup(row)]
         for pick in titles:
             if pick.column == "latency_s":
@@ -81,7 +83,7 @@ def headline(task: pd.DataFrame, test_images: int | None = None) -> Headline:
                 sentences += _accuracy_rivals(row, scored, test_images)
         findings.append(
             Finding(
-                title="; ".join([lead.title, *(p.title[0].lower() + p.title[1:] for p in titles[1:])]),
+                title=_title(titles),
                 figure=QUANTITIES[lead.column].text(row[lead.column]),
                 row=index,
                 model=row["model"],
@@ -90,20 +92,33 @@ def headline(task: pd.DataFrame, test_images: int | None = None) -> Headline:
             )
         )
     also = (*_coarse(best, test_images), *_also(task))
-    return Headline(_answer(timed.loc[picks[0].winner()], near, best), tuple(findings), also)
+    first = at(timed, picks[0].winner())
+    return Headline(name(first), _answer(first, near, scored), tuple(findings), also)
 
 
 @dataclass(frozen=True)
 class _Pick:
-    """A title, the column it is won in, and who competes; the faster of equals wins."""
+    """What is won (and in short, for who wins something else too), by which column, among whom.
+    The faster of equals wins."""
 
     title: str
+    also: str
     column: str
     pool: pd.DataFrame
 
     def winner(self) -> int:
         order = ["latency_s"] if self.column == "accuracy" else [self.column, "latency_s"]
         return int(self.pool.sort_values(list(dict.fromkeys(order)), kind="stable").index[0])
+
+
+def _title(won: list[_Pick]) -> str:
+    """``"Most accurate"``, ``"Most accurate; also a"``, ``"Most accurate; also a, b and c"``."""
+    first, *others = won
+    if not others:
+        return first.title
+    *middle, last = (pick.also for pick in others)
+    listed = f"{', '.join(middle)} and {last}" if middle else last
+    return f"{first.title}; also {listed}"
 
 
 def _nothing(task: pd.DataFrame) -> str:
@@ -116,15 +131,21 @@ def _nothing(task: pd.DataFrame) -> str:
     return f"No stack was measured: {', '.join(said)}. The reasons are below."
 
 
-def _answer(row: pd.Series, near: pd.DataFrame, best: float) -> str:
+def _answer(row: pd.Series, near: pd.DataFrame, scored: pd.DataFrame) -> str:
+    if len(scored) == 1:
+        accuracy = ACCURACY.text(row["accuracy"])
+        return f"is the only stack measured: {_latency(row)} per inference at {accuracy}."
+    best = scored["accuracy"].max()
     gap = best - row["accuracy"]
     cost = "the best accuracy" if gap <= _ROUNDING else f"{points(gap)} below the best"
-    rivals = len(_same_latency(row, near))
-    caution = f" {count(rivals, 'other')} cannot be told apart from it in latency." if rivals else ""
-    return (
-        f"{name(row)} is the fastest stack within 1 point of the best accuracy: "
-        f"{_latency(row)} per inference at {ACCURACY.text(row['accuracy'])}, {cost}.{caution}"
+    answer = (
+        "is the fastest stack within 1 point of the best accuracy: "
+        f"{_latency(row)} per inference at {ACCURACY.text(row['accuracy'])}, {cost}."
     )
+    rivals = len(_same_latency(row, near))
+    if rivals:
+        answer += f" {count(rivals, 'other')} cannot be told apart from it in latency."
+    return answer
 
 
 def _latency(row: pd.Series) -> str:
@@ -186,7 +207,7 @@ def _accuracy_rivals(row: pd.Series, pool: pd.DataFrame, test_images: int) -> It
     same = pool[[overlap(*own, *wilson(a, test_images)) is True for a in pool["accuracy"]]]
     same = same.drop(index=row.name)
     if len(same):
-        fastest = same.loc[same["latency_s"].idxmin()]
+        fastest = at(same, same["latency_s"].idxmin())
         yield (
             f"{count(len(same), 'other stack')} cannot be told apart from it in accuracy on "
             f"{count(test_images, 'image')} (95 % intervals overlap); the fastest of them is "
@@ -220,30 +241,30 @@ def _sentence(text: str) -> str:
 
 def _also(task: pd.DataFrame) -> Iterator[str]:
     timed = measured(task)
-    spread = timed.groupby(["model", "optimizations"])["latency_s"].agg(["min", "max", "count"])
+    network = ["model", "optimizations"]
+    spread = timed.groupby(network)["latency_s"].agg(["min", "max", "count"]).reset_index()
+    spread["ratio"] = spread["max"] / spread["min"]
     spread = spread[spread["count"] > 1]
     if len(spread):
-        ratio = spread["max"] / spread["min"]
-        model, optimizations = ratio.idxmax()
-        worst = spread.loc[(model, optimizations)]
+        most = at(spread, spread["ratio"].idxmax())
         yield (
-            f"The same network runs up to {times(ratio.max())} slower only by the choice of "
-            f"system and algorithm: {model} · {optimizations} takes from "
-            f"{LATENCY.text(worst['min'])} to {LATENCY.text(worst['max'])}."
+            f"The same network takes up to {times(most['ratio'])} as long by the choice of system "
+            f"and algorithm alone: {most['model']} · {most['optimizations']} from "
+            f"{LATENCY.text(most['min'])} to {LATENCY.text(most['max'])}."
         )
     known = promised_and_measured(task).dropna(subset=["promised", "measured"])
     if len(known):
         slower = known[known["high"] < 1]
         kept = known[known["measured"] >= known["promised"]]
         yield (
-            f"Of {count(len(known), 'optimized stack')} with a promise, {len(kept)} ran at least as "
-            f"fast as promised and {len(slower)} clearly slower than without optimization; in the "
-            f"median {times(known['promised'].median())} was promised and "
+            f"Of {count(len(known), 'optimized stack')} with a promise, {len(kept) or 'none'} ran "
+            f"at least as fast as promised and {len(slower) or 'none'} clearly slower than without "
+            f"optimization; in the median {times(known['promised'].median())} was promised and "
             f"{times(known['measured'].median())} measured."
         )
     doubtful = int((timed["warnings"] != "").sum())
     if doubtful:
         yield (
-            f"{count(doubtful, 'latency', 'latencies')} of {len(timed)} were measured under doubtful "
-            "conditions; the stacks are named under Conditions."
+            f"{count(doubtful, 'latency', 'latencies')} of {len(timed)} were measured under "
+            "doubtful conditions; the stacks are named under Conditions."
         )

@@ -11,7 +11,8 @@ function matrix(place, rows) {
     const key = [texts.model[row], texts.optimizations[row], texts.engine[row]].join("\n");
     cells.set(key, [...(cells.get(key) ?? []), row].sort(byLatency));
   }
-  const head = element("tr", {}, element("th", { scope: "col" }, "Optimization"));
+  const head = element("tr", {}, element("th", { scope: "col" }, "Optimization"),
+    element("th", { scope: "col" }, "Accuracy, %"));
   head.append(...engines.map((engine) => element("th", { scope: "col" }, engine)));
   const table = element("table", { "aria-label": "Latency in milliseconds of every combination" });
   table.append(element("thead", {}, head));
@@ -20,12 +21,13 @@ function matrix(place, rows) {
     const own = rows.filter((row) => texts.model[row] === model);
     const shade = shader(own);
     const group = element("tr", { class: "group" });
-    group.append(element("th", { scope: "rowgroup", colspan: engines.length + 1 }, model));
+    group.append(element("th", { scope: "rowgroup", colspan: engines.length + 2 }, model));
     const body = element("tbody", {}, group);
     for (const optimizations of distinct("optimizations", own)) {
       const line = engines.map((engine) =>
         cell(cells.get([model, optimizations, engine].join("\n")), shade));
-      body.append(element("tr", {}, element("th", { scope: "row" }, optimizations), ...line));
+      const accuracy = element("td", { class: "plain" }, accuracies(own, optimizations));
+      body.append(element("tr", {}, element("th", { scope: "row" }, optimizations), accuracy, ...line));
       lines.push(...line);
     }
     table.append(body);
@@ -36,7 +38,7 @@ function matrix(place, rows) {
     key === "Home" ? 0 : key === "End" ? lines.length - 1 : at + (steps[key] ?? NaN);
   rove(table, lines, step, tell);
   table.addEventListener("pointerover", (event) => {
-    const target = event.target.closest("td");
+    const target = event.target.closest("td:not(.plain)");
     if (target) tell(target);
     else hideTip();
   });
@@ -46,6 +48,15 @@ function matrix(place, rows) {
 
 function byLatency(a, b) {
   return (numbers.latency_s[a] ?? Infinity) - (numbers.latency_s[b] ?? Infinity);
+}
+
+// Systems round differently, so one network may have several accuracies.
+function accuracies(rows, optimizations) {
+  const found = rows.filter((row) => texts.optimizations[row] === optimizations)
+    .map((row) => numbers.accuracy[row]).filter(known);
+  if (!found.length) return "–";
+  const [low, high] = [Math.min(...found), Math.max(...found)].map((value) => shown("accuracy", value));
+  return low === high ? low : `${low}–${high}`;
 }
 
 const NOT_IN_STUDY = "This combination is not part of the study.";

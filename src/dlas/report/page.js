@@ -30,61 +30,88 @@ const accuracyAxis = axis("accuracy", "↑ Accuracy, %", {
   low: numbers.accuracy_low, high: numbers.accuracy_high, most: 1.002,
 });
 
+function visible(row) {
+  const hides = (role) => chosen.hidden.has(hiddenKey(chosen[role], texts[chosen[role]][row]));
+  return !hides("colour") && !hides("shape");
+}
 function draw() {
   hideTip();
   const task = stacks.filter((row) => texts.task[row] === chosen.task);
   const ok = task.filter((row) => texts.status[row] === "ok");
-  const visible = ok.filter((row) =>
-    !["colour", "shape"].some((role) => chosen.hidden.has(hiddenKey(chosen[role], texts[chosen[role]][row]))));
-  drawCost("latency-plot", "latency_s", visible, task, {
+  drawCost("latency-plot", "latency_s", ok, task.length, {
     low: numbers.latency_low_s, high: numbers.latency_high_s,
   });
-  drawCost("cost-plot", chosen.cost, visible, task, {});
-  drawPromise(visible, ok);
+  if (data.costs.length > 1) drawCost("cost-plot", chosen.cost, ok, task.length, {});
+  drawPromise(ok.filter((row) => texts.optimizations[row] !== "none"));
   matrix(byId("matrix"), task);
 }
 
-function drawCost(id, cost, visible, task, ends) {
+function drawCost(id, cost, rows, total, ends) {
   const { label, unit } = data.quantities[cost];
-  const front = data.fronts[chosen.task]?.[cost] ?? [];
-  const drawn = scatter(byId(id).querySelector(".canvas"), {
-    x: axis(cost, `${label}, ${unit} (log scale)`, { log: true, ...ends }),
-    y: accuracyAxis, rows: visible, front, look,
+  const front = alike(data.fronts[chosen.task]?.[cost] ?? [], cost);
+  const result = scatter(byId(id).querySelector(".canvas"), {
+    x: axis(cost, `← ${label}, ${unit} (log scale)`, { log: true, ...ends }),
+    y: accuracyAxis, rows, visible, front, look,
     label: `Accuracy against ${label.toLowerCase()}; move between stacks with the arrow keys`,
+    nothing: `No stack has both an accuracy and a ${label.toLowerCase()}, so there is nothing to draw.`,
   });
-  const list = front.map((row, index) => {
-    const numbersOf = `${quantity("accuracy", row)} at ${quantity(cost, row)}`;
-    const item = element("li", { "data-row": row, value: index + 1 }, stackName(row));
-    item.append(element("small", {}, numbersOf));
-    return item;
-  });
-  byId(id).querySelector(".front").replaceChildren(...list);
-  const absent = task.filter((row) => texts.status[row] !== "ok").length;
-  const hidden = task.length - absent - visible.length;
-  const unknown = visible.length - drawn.length;
-  byId(id).querySelector(".caption").textContent = [
-    `${drawn.length} of ${task.length} stacks are drawn.`,
+  byId(id).querySelector(".aside").hidden = !front.length;
+  byId(id).querySelector(".front").replaceChildren(...front.map((group) => frontItem(group, cost)));
+  const absent = total - rows.length;
+  caption(id, rows, result, [
+    `Drawn: ${result.drawn.length} of ${count(total)}.`,
     absent ? `${absent} have no measurement; each reason stands under Every combination.` : "",
-    hidden ? `${hidden} are hidden by the legend.` : "",
-    unknown ? `${unknown} lack one of the two numbers.` : "",
-  ].join(" ");
+  ], "lack one of the two numbers");
 }
 
-function drawPromise(visible, ok) {
-  const optimized = (rows) => rows.filter((row) => texts.optimizations[row] !== "none");
-  const drawn = scatter(byId("promise-plot").querySelector(".canvas"), {
-    x: axis("promised_speedup", "Promised speedup, × (log scale)", { log: true, include: [1] }),
+function caption(id, rows, { drawn, lower }, sentences, lack) {
+  const hidden = rows.filter((row) => !visible(row)).length;
+  const unknown = rows.length - hidden - drawn.length;
+  byId(id).querySelector(".caption").textContent = [
+    ...sentences,
+    lower ? `${lower} lie far lower and stand in the strip at the bottom, not to scale.` : "",
+    hidden ? `${hidden} are hidden by the legend.` : "",
+    unknown ? `${unknown} ${lack}.` : "",
+  ].filter(Boolean).join(" ");
+}
+
+// Stacks of the front at one place stand together: systems that run the same file share its size.
+function alike(front, cost) {
+  const groups = new Map();
+  for (const row of front) {
+    const place = `${numbers[cost][row]} ${numbers.accuracy[row]}`;
+    groups.set(place, [...(groups.get(place) ?? []), row]);
+  }
+  return [...groups.values()];
+}
+function frontItem(group, cost) {
+  const item = element("li");
+  const network = (row) => `${texts.model[row]} · ${texts.optimizations[row]} · `;
+  const same = group.every((row) => network(row) === network(group[0]));
+  if (same) item.append(network(group[0]));
+  group.forEach((row, index) => {
+    if (index) item.append(same ? ", " : "; ");
+    item.append(element("span", { "data-row": row }, same ? texts.engine[row] : stackName(row)));
+  });
+  const [row] = group;
+  item.append(element("small", {}, `${quantity("accuracy", row)} at ${quantity(cost, row)}`));
+  return item;
+}
+
+function drawPromise(rows) {
+  const result = scatter(byId("promise-plot").querySelector(".canvas"), {
+    x: axis("promised_speedup", "Promised speedup, × (log scale) →", { log: true, include: [1] }),
     y: axis("measured_speedup", "↑ Measured speedup, × (log scale)", {
       log: true, include: [1], low: numbers.speedup_low, high: numbers.speedup_high,
     }),
-    rows: optimized(visible), front: [], look, diagonal: true,
+    rows, visible, front: [], look, diagonal: true,
     label: "Measured against promised speedup; move between stacks with the arrow keys",
+    nothing: "No stack has both a promised and a measured speedup, so there is nothing to draw.",
   });
-  const total = optimized(ok).length;
-  byId("promise-plot").querySelector(".caption").textContent = total
-    ? `${drawn.length} of ${total} measured stacks with optimizations are drawn; the others are hidden by the legend or lack a baseline to compare with. ` +
-      "Colours and shapes as above; bars span both latency intervals."
-    : "No stack with an optimization was measured.";
+  caption("promise-plot", rows, result, [
+    `Drawn, in the colours and shapes from above: ${result.drawn.length} of ${count(rows.length)} measured with optimizations.`,
+    "Bars span the latency intervals of the stack and of its baseline.",
+  ], "lack a promise or a baseline; the notes under the table say why");
 }
 
 function drawLegend() {
@@ -133,6 +160,7 @@ document.documentElement.classList.add("ready");
 const tasks = distinct("task");
 choose("task", tasks.map((task) => [task, task]), draw);
 if (tasks.length < 2) byId("task-tool").remove();
+byId("tools").hidden = byId("legend").hidden = !data.count;
 choose("colour", Object.entries(FIELDS), restyle);
 choose("shape", Object.entries(FIELDS), restyle);
 choose("cost", data.costs.slice(1).map((name) => [name, data.quantities[name].label.toLowerCase()]), draw);

@@ -1,4 +1,4 @@
-"""The data inside the page: every stack once, by column, texts as codes into a list of themselves."""
+"""The data inside the page: every stack once, by column, each distinct text once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A results frame made ready for people: texts never NaN, numbers always floats, names for a row."""
+"""A results frame made ready for people: texts never NaN, numbers always floats, rows named."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def ready(frame: pd.DataFrame) -> pd.DataFrame:
     result = pd.DataFrame({**texts, **numbers}, index=result.index)
     pairs = zip(result["system"], result["algorithm"], strict=True)
     result["engine"] = [engine(system, algorithm) for system, algorithm in pairs]
-    result["task"] = result["dataset"] + " on " + result["hardware"]
+    places = zip(result["dataset"], result["hardware"], strict=True)
+    result["task"] = [f"{dataset} on {hardware}" for dataset, hardware in places]
     return result
 
 
@@ -47,6 +48,18 @@ def name(row: pd.Series) -> str:
     return f"{row['model']} · {row['optimizations']} · {row['engine']}"
 
 
+def at(frame: pd.DataFrame, index: Any) -> pd.Series:
+    """One row."""
+    row: pd.Series = frame.loc[index]
+    return row
+
+
+def word(row: pd.Series) -> str:
+    """What stands where a latency is missing."""
+    status = str(row["status"])
+    return "no latency" if status == "ok" else STATUS_WORDS.get(status, status)
+
+
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[(frame["status"] == "ok") & frame["latency_s"].notna()]
 
@@ -57,18 +70,21 @@ def tasks(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def absences(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every stack without a number, gathered by what happened: word, stage, sentence, stacks."""
+    """Every stack without a number, gathered by what happened: ``word``, ``stage``, ``sentence``,
+    the ``stacks`` by name and their ``rows``."""
     found = []
     absent = frame[frame["status"] != "ok"]
     several = frame["task"].nunique() > 1
-    for (status, stage, message), group in absent.groupby(["status", "stage", "message"], sort=False):
-        names = [f"{name(row)} ({row['task']})" if several else name(row) for _, row in group.iterrows()]
+    alike = absent.groupby(["status", "stage", "message"], sort=False)
+    for _, group in alike:
+        rows = [row for _, row in group.iterrows()]
         found.append(
             {
-                "word": STATUS_WORDS.get(status, status),
-                "stage": stage,
-                "sentence": message or "No reason was recorded.",
-                "stacks": names,
+                "word": word(rows[0]),
+                "stage": rows[0]["stage"],
+                "sentence": rows[0]["message"] or "No reason was recorded.",
+                "stacks": [name(r) + (f" ({r['task']})" if several else "") for r in rows],
+                "rows": list(group.index),
             }
         )
     return found

@@ -13,20 +13,23 @@ const SHAPES = [
 const MARGIN = { top: 30, right: 18, bottom: 44, left: 52 };
 const STRIP = 26;
 
-// x, y: {name, values, low, high, log, factor, title}; look(row): {colour, shape, hollow}.
-function scatter(canvas, { x, y, rows, front, look, diagonal, label }) {
+// x, y: {values, low, high, log, factor, title}; rows: all that the axes must hold, of which those
+// that are ``visible`` are drawn; front: groups of rows at one place, by cost; look(row): {colour,
+// shape, hollow}. Returns the rows drawn, and how many of them stand in the strip below the scale.
+function scatter(canvas, { x, y, rows, visible, front, look, diagonal, label, nothing }) {
   const width = Math.max(260, Math.round(canvas.clientWidth));
   const height = Math.round(Math.min(480, Math.max(320, width * 0.62)));
   const usable = (axis, row) => known(axis.values[row]) && (!axis.log || axis.values[row] > 0);
-  const drawn = rows.filter((row) => usable(x, row) && usable(y, row));
-  if (!drawn.length) {
-    canvas.replaceChildren(element("p", { class: "note" }, "There is nothing to draw here."));
-    return drawn;
+  const held = rows.filter((row) => usable(x, row) && usable(y, row));
+  const drawn = held.filter(visible);
+  if (!held.length) {
+    canvas.replaceChildren(element("p", { class: "note" }, nothing));
+    return { drawn, lower: 0 };
   }
-  const across = scale(x, drawn, MARGIN.left, width - MARGIN.right);
-  const floor = y.log ? -Infinity : outlierFloor(drawn.map((row) => y.values[row]));
-  const inside = drawn.filter((row) => y.values[row] >= floor);
-  const broken = inside.length < drawn.length;
+  const across = scale(x, held, MARGIN.left, width - MARGIN.right);
+  const floor = y.log ? -Infinity : outlierFloor(held.map((row) => y.values[row]));
+  const inside = held.filter((row) => y.values[row] >= floor);
+  const broken = inside.length < held.length;
   const bottom = height - MARGIN.bottom;
   const up = scale(y, inside, bottom - (broken ? STRIP : 0), MARGIN.top);
   const place = (row) => [
@@ -39,38 +42,36 @@ function scatter(canvas, { x, y, rows, front, look, diagonal, label }) {
   if (broken) {
     const edge = { x: MARGIN.left, width: width - MARGIN.left - MARGIN.right };
     svg.append(drawing("rect", { class: "strip", y: bottom - STRIP, height: STRIP, ...edge }));
-    const text = `lower, not to scale: ${drawn.length - inside.length}`;
-    svg.append(drawing("text", { class: "axis", x: edge.x + 6, y: bottom - STRIP / 2 + 4 }, text));
+    const at = { class: "axis", x: edge.x - 8, y: bottom - STRIP / 2 + 4, "text-anchor": "end" };
+    svg.append(drawing("text", at, "lower"));
   }
   if (diagonal) drawDiagonal(svg, across, up);
-  svg.append(bars(drawn.filter((row) => y.values[row] >= floor), x, y, across, up));
+  svg.append(bars(inside.filter(visible), x, y, across, up));
 
-  const rank = new Map(front.filter((row) => drawn.includes(row)).map((row, i) => [row, i + 1]));
-  if (rank.size > 1) svg.append(drawing("path", { class: "front-line", d: staircase(rank, place) }));
-  const order = [...drawn].sort((a, b) => rank.has(a) - rank.has(b));
+  const steps = front.map((group) => group[0]).filter((row) => held.includes(row));
+  svg.append(drawing("path", { class: "front-line", d: staircase(steps.map(place)) }));
+  const leading = new Set(front.flat());
+  const order = [...drawn].sort((a, b) => leading.has(a) - leading.has(b));
   const marks = new Map();
   for (const row of order) {
     const mark = drawMark(row, place(row), look(row));
     marks.set(row, mark);
     svg.append(mark);
   }
-  for (const [row, number] of rank) {
-    const [left, top] = place(row);
-    svg.append(drawing("text", { class: "number", x: left - 7, y: top - 7, "text-anchor": "end" }, number));
-  }
+  front.forEach((group, index) => {
+    if (!group.some((row) => marks.has(row))) return;
+    const [left, top] = place(group[0]);
+    const at = { x: left - 7, y: top - 7, "text-anchor": "end" };
+    svg.append(drawing("text", { class: "number", ...at }, index + 1));
+  });
   canvas.replaceChildren(svg);
   attend(svg, marks, drawn, place, width);
-  return drawn;
+  return { drawn, lower: drawn.length - inside.filter(visible).length };
 }
 
 // How a front is walked: along the cost, then up to the better accuracy.
-function staircase(rank, place) {
-  let path = "";
-  for (const row of rank.keys()) {
-    const [left, top] = place(row);
-    path += path ? `H${left}V${top}` : `M${left},${top}`;
-  }
-  return path;
+function staircase(places) {
+  return places.map(([left, top], i) => (i ? `H${left}V${top}` : `M${left},${top}`)).join("");
 }
 
 // Pointer and keyboard reach the same marks: the nearest one, or the next along the x axis.
@@ -146,8 +147,9 @@ function drawDiagonal(svg, across, up) {
   line("unit-line", [across.domain[0], 1], [across.domain[1], 1]);
   const note = (text, x, y, anchor) =>
     svg.append(drawing("text", { class: "axis", x, y, "text-anchor": anchor }, text));
-  note("as promised", across.at(high) - 8, up.at(high) + 12, "end");
-  note("no gain", across.end, up.at(1) - 5, "end");
+  const middle = Math.sqrt(low * high);
+  note("as promised", across.at(middle) - 6, up.at(middle) - 4, "end");
+  note("no gain", across.at(1) + 6, up.at(1) + 14, "start");
 }
 
 function drawAxes(svg, across, up, { x, y, width, bottom }) {
@@ -166,7 +168,7 @@ function drawAxes(svg, across, up, { x, y, width, bottom }) {
   }
   svg.append(drawing("text", { class: "axis-title", x: 4, y: 15 }, y.title));
   const end = { class: "axis-title", x: right, y: bottom + 37, "text-anchor": "end" };
-  svg.append(drawing("text", end, `${x.title} →`));
+  svg.append(drawing("text", end, x.title));
 }
 function tickText(value) {
   return Number(value.toPrecision(6)).toLocaleString("en", { maximumSignificantDigits: 6 });
@@ -205,7 +207,7 @@ function scale(axis, rows, start, end) {
   const shownDomain = domain.map((value) => value * axis.factor);
   const ticks = (axis.log ? logTicks(...shownDomain, room) : linearTicks(...shownDomain, room / 60))
     .map((tick) => tick / axis.factor);
-  return { at, ticks, domain, end: Math.max(start, end) };
+  return { at, ticks, domain };
 }
 function linearTicks(low, high, most) {
   const rough = (high - low) / Math.max(2, most);
@@ -226,7 +228,8 @@ function logTicks(low, high, room) {
     }
     if (found.length < 2) return linearTicks(low, high, room / 90);
     const gap = Math.min(...found.slice(1).map((tick, i) => Math.log(tick / found[i])));
-    if ((gap / Math.log(high / low)) * room > 34) return found;
+    const widest = Math.max(...found.map((tick) => tickText(tick).length));
+    if ((gap / Math.log(high / low)) * room > 7 * widest + 8) return found;
   }
   return [];
 }

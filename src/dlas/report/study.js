@@ -10,6 +10,7 @@ const numbers = data.numbers;
 
 const byId = (id) => document.getElementById(id);
 const distinct = (name, rows = stacks) => [...new Set(rows.map((row) => texts[name][row]))];
+const count = (many) => `${many} ${many === 1 ? "stack" : "stacks"}`;
 const known = (value) => value !== null && value !== undefined;
 
 // Elements are made, never parsed from text, so no name in the data can become markup.
@@ -28,11 +29,10 @@ function dress(made, attributes, children) {
 }
 
 // The same three significant digits as quantities.py.
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 function digits(value) {
   const size = Math.abs(value);
-  if (size >= 100 || value === 0) {
-    return value.toLocaleString("en", { maximumFractionDigits: 0 });
-  }
+  if (size >= 100 || value === 0) return whole.format(value);
   return size >= 10 ? value.toFixed(1) : size >= 1 ? value.toFixed(2) : value.toPrecision(3);
 }
 function shown(name, value) {
@@ -40,7 +40,7 @@ function shown(name, value) {
 }
 function withUnit(name, text) {
   const unit = data.quantities[name].unit;
-  return unit === "×" ? text + unit : `${text} ${unit}`;
+  return unit === "×" ? text + unit : `${text}\u00a0${unit}`;
 }
 function quantity(name, row, ends) {
   const value = numbers[name][row];
@@ -75,14 +75,19 @@ function remarks(row) {
   const found = status === "ok" ? [] : [`${data.words[status] ?? status}: ${reason}`];
   return [...found, texts.emulated[row], texts.warnings[row]].filter(Boolean);
 }
+const sayings = new Map();
 function spoken(row) {
-  const said = facts(row).map(([term, value]) => `${term} ${value}`);
-  return [stackName(row), ...said, ...remarks(row)].join("; ");
+  if (!sayings.has(row)) {
+    const said = facts(row).map(([term, value]) => `${term} ${value}`);
+    sayings.set(row, [stackName(row), ...said, ...remarks(row)].join("; "));
+  }
+  return sayings.get(row);
 }
 
 // One tooltip for the page. It follows focus as well as the pointer, and lights the same stack
 // wherever else it stands.
 const tip = byId("tip");
+let pointedAt = null;
 function showTip(row, place, more = []) {
   hideTip();
   const list = element("dl");
@@ -104,6 +109,7 @@ function sayTip(sentence, place) {
   placeTip(place);
 }
 function placeTip(place) {
+  pointedAt = place;
   tip.hidden = false;
   const box = place.getBoundingClientRect();
   const left = Math.min(box.right + 10, window.innerWidth - tip.offsetWidth - 8);
@@ -117,7 +123,11 @@ function hideTip() {
   for (const other of document.querySelectorAll(".linked")) other.classList.remove("linked");
 }
 document.addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
-document.addEventListener("scroll", hideTip, { passive: true, capture: true });
+document.addEventListener("scroll", followTip, { passive: true, capture: true });
+function followTip() {
+  if (!tip.hidden && pointedAt === document.activeElement) placeTip(pointedAt);
+  else hideTip();
+}
 
 // One tab stop for many marks; ``step(key, index)`` gives the next one's index.
 function rove(container, items, step, show) {

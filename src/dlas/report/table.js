@@ -23,13 +23,13 @@ function stackTable() {
     }
     choices[name] = select;
     select.addEventListener("change", fill);
-    byId("copy").before(element("label", {}, label, select));
+    byId("filters").append(element("label", {}, label, select));
   }
 
   const heads = new Map();
   for (const column of columns) {
     const button = element("button", { type: "button" }, column.label);
-    if (column.unit) button.append(element("small", {}, column.unit));
+    if (column.unit) button.append(" ", element("small", {}, column.unit));
     button.addEventListener("click", () => {
       sorted = { column, sign: sorted.column === column ? -sorted.sign : 1 };
       fill();
@@ -58,9 +58,8 @@ function stackTable() {
       else head.setAttribute("aria-sort", sorted.sign > 0 ? "ascending" : "descending");
     }
     body.replaceChildren(...rows.map((row) => tableRow(row, columns)));
-    const all = rows.length === data.count ? "All" : `${rows.length} of`;
     byId("shown").textContent = data.count
-      ? `${all} ${data.count} stacks. The CSV holds those shown here, in base units (s, bytes, shares).`
+      ? `Shown: ${rows.length} of ${count(data.count)}. The CSV holds those shown here, in base units (s, bytes, shares).`
       : "This study has no stacks.";
   }
 

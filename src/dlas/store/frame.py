@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlas.measure.statistics import median, median_interval
+from dlas.measure.statistics import median_interval
 from dlas.node import Node
 from dlas.store.results import Measured, Outcome, Results
 from dlas.store.schema import RESULTS
@@ -99,15 +99,14 @@ def _ending(
 
 
 def _measurement(measured: Measured) -> dict[str, Any]:
-    samples_s = measured.samples_s.tolist()
-    low, high = median_interval(samples_s) or (math.nan, math.nan)
+    latency = median_interval(measured.samples_s)
     record = measured.record
     return {
-        "latency_s": median(samples_s),
-        "latency_low_s": low,
-        "latency_high_s": high,
+        "latency_s": latency.value,
+        "latency_low_s": latency.low,
+        "latency_high_s": latency.high,
         "first_run_s": record["first_run_s"],
-        "runs": len(samples_s),
+        "runs": len(measured.samples_s),
         "peak_bytes": record["peak_bytes"],
         "energy_j": record["energy_j"],
         "warnings": "; ".join(flag["sentence"] for flag in record["warnings"]),

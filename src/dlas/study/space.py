@@ -36,6 +36,7 @@ class Study:
     base: Mapping[str, Any] = field(default_factory=dict)
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     folder: Path | None = None
+    path: str = ""
     stacks: tuple[Stack, ...] = field(init=False, repr=False)
     #: Why combinations were dropped: sentence → how many.
     dropped: Mapping[str, int] = field(init=False, repr=False)
@@ -65,12 +66,16 @@ class Study:
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"{path} is not TOML: {error}") from None
         try:
-            return cls.parse(table, path.parent.resolve())
+            return cls.parse(table, path.parent.resolve(), str(path))
         except SpecError as error:
             raise SpecError(f"{path}: {error.path}", error.sentence) from None
 
     @classmethod
-    def parse(cls, table: Mapping[str, Any], folder: Path | None = None) -> Study:
+    def parse(
+        cls, table: Mapping[str, Any], folder: Path | None = None, path: str = ""
+    ) -> Study:
+        """A study from plain data. Relative paths in it start at ``folder``; ``path`` is the file
+        it was read from."""
         for key in table:
             if key not in _KEYS:
                 raise SpecError(f"$.{key}", f"not a field of a study{did_you_mean(key, _KEYS)}")
@@ -82,11 +87,12 @@ class Study:
                 raise SpecError(f"$.{key}", f"{table[key]!r} is not a table")
         if "name" not in table:
             raise SpecError("$.name", "a study needs this field")
-        return cls(**table, folder=folder)
+        return cls(**table, folder=folder, path=path)
 
     def spec(self) -> dict[str, Any]:
-        """Plain data for the record."""
+        """What is recorded of the study itself; its stacks are recorded one by one."""
         return {
+            "command": f"dlas run {self.path}" if self.path else "",
             "name": self.name,
             "title": self.title,
             "description": self.description,

@@ -17,7 +17,7 @@ from dlas.context import Context
 from dlas.data import Data, open_data
 from dlas.datasets.base import Dataset
 from dlas.errors import DlasError, Refused
-from dlas.evaluate import scores
+from dlas.evaluate import split_scores
 from dlas.executable import compile_network, load, read_header
 from dlas.layer import Member
 from dlas.models.base import Model
@@ -98,7 +98,6 @@ def _dataset(member: Member, inputs: Mapping[str, Path], context: Context) -> Yi
 def _model(member: Member, inputs: Mapping[str, Path], context: Context) -> Yield:
     data = open_data(inputs["data"])
     network = cast(Model, member).make(data, context)
-    _check_fit(network, data)
     accuracy = _finish(network, data, context)
     counts = {"accuracy": accuracy, "macs": network.macs, "parameters": network.parameters}
     return {**counts, **_sizes(network)}, {}
@@ -174,27 +173,18 @@ _STAGES: Mapping[str, Callable[[Member, Mapping[str, Path], Context], Yield]] = 
 }
 
 
-def _check_fit(network: Network, data: Data) -> None:
-    if network.input_shape != data.shape:
-        raise Refused(
-            f"the network takes images of shape {network.input_shape}, the data set has {data.shape}"
-        )
-    if network.classes != len(data.classes):
-        raise Refused(
-            f"the network tells {network.classes} classes apart, the data set has {len(data.classes)}"
-        )
-
-
 def _finish(network: Network, data: Data, context: Context) -> float:
     """Save the network and what ONNX Runtime makes of the test images; its accuracy."""
     context.progress(0.99, "evaluating")
     network.save(context.folder)
-    parts = [scores(network, images, context.threads) for images, _ in data.test.batches(128)]
-    every = np.concatenate(parts)
-    if not np.isfinite(every).all():
-        raise WrongAnswer("the network's scores are NaN or infinite on the test images")
-    labels = every.argmax(axis=1)
-    np.savez(context.folder / EXPECTED, labels=labels, scores=every[:CHECKED_IMAGES])
+    labels, kept = [], []
+    for found in split_scores(network, data.test, context.threads):
+        if not np.isfinite(found).all():
+            raise WrongAnswer("the network's scores are NaN or infinite on the test images")
+        labels.append(found.argmax(axis=1))
+        kept.append(found[: CHECKED_IMAGES - sum(map(len, kept))])
+    labels = np.concatenate(labels)
+    np.savez(context.folder / EXPECTED, labels=labels, scores=np.concatenate(kept))
     return float((labels == data.test.labels).mean())
 
 

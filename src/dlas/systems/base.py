@@ -41,7 +41,8 @@ class System(Member, frozen=True, kw_only=True):
         return None
 
     def emulates(self, network: Network) -> str:
-        """Where it computes in a wider type than the network states, as a sentence; else ""."""
+        """Where it computes in another type than the network states, as a sentence; else "".
+        Asked on the machine that compiles."""
         return ""
 
     @abc.abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,10 +31,13 @@ class Inductor(System, frozen=True, kw_only=True):
     modules: ClassVar[tuple[str, ...]] = ("torch",)
     extra: ClassVar[str] = "torch"
 
-    def missing(self) -> str | None:
-        compiler = os.environ.get("CXX", "g++")
+    @classmethod
+    def missing(cls) -> str | None:
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
         if shutil.which(compiler) is None:
-            return f"inductor needs a C++ compiler and {compiler} is not installed: apt install g++"
+            return (
+                f"inductor needs a C++ compiler, and there is no {compiler}: install it, or set CXX"
+            )
         return super().missing()
 
     def emulates(self, network: Network) -> str:

@@ -24,8 +24,6 @@ class OnnxRuntime(System, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "onnxruntime"
     distributions: ClassVar[tuple[str, ...]] = ("onnxruntime",)
-    modules: ClassVar[tuple[str, ...]] = ("onnxruntime",)
-    extra: ClassVar[str] = "onnxruntime"
 
     def emulates(self, network: Network) -> str:
         machine = platform.machine()

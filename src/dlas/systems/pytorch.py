@@ -45,7 +45,7 @@ class PyTorch(System, frozen=True, kw_only=True):
         torch.set_num_threads(self.threads)
         module = to_torch(Network.open(folder), trainable=False)
         if self.memory_format == "channels_last":
-            module = module.to(memory_format=torch.channels_last)
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in no stub
 
         @torch.inference_mode()
         def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,12 +55,17 @@ class PyTorch(System, frozen=True, kw_only=True):
         return run
 
 
+#: What a CPU with float16 arithmetic can do, as PyTorch names it.
+FLOAT16_ARITHMETIC = ("avx512_fp16", "amx_fp16", "fp16_arith")
+
+
 def emulation(network: Network) -> str:
     """Where PyTorch on a CPU computes in a wider type than the network states."""
     import torch
 
     if network.dtype in ("int8", "mixed"):
         return "quantized values are rounded to 8 bits, but multiplied and added in float32"
-    if network.dtype == "float16" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
-        return "float16 is multiplied in float32: this CPU has no float16 arithmetic"
+    capabilities = torch.cpu.get_capabilities()
+    if network.dtype == "float16" and not any(map(capabilities.get, FLOAT16_ARITHMETIC)):
+        return "float16 is multiplied and added in float32: this CPU has no float16 arithmetic"
     return ""

@@ -36,7 +36,7 @@ class Reference(System, frozen=True, kw_only=True):
         given = network.input_name
 
         def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-            scores: NDArray[np.float32] = evaluator.run(None, {given: images})[0]
-            return scores
+            (scores,) = evaluator.run(None, {given: images})
+            return np.asarray(scores, np.float32)
 
         return run

@@ -64,7 +64,7 @@ def made_up_info() -> ReportInfo:
     return ReportInfo(
         study="made-up",
         title="Small networks on handwritten digits",
-        description="A made-up study: which small network, made smaller how, runs best on two cores?",
+        description="A made-up study: which small network, made smaller how, runs best?",
         when="2026-01-31T12:00:00+00:00",
         dlas_version="0.1.0",
         command="dlas run studies/made-up.toml",

@@ -120,7 +120,7 @@ class _Training:
         self.optimizer.step()
         for weight, absent in self.pruned:
             weight.masked_fill_(absent, 0)
-        return float(loss)
+        return float(loss.detach())
 
 
 class _Images:
@@ -142,7 +142,7 @@ def _augmented(images: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
     n, _, h, w = images.shape
     if "crop" in recipe.augment:
         rows, columns = h // 8, w // 8
-        padded = torch.nn.functional.pad(images, (columns, columns, rows, rows))
+        padded = F.pad(images, (columns, columns, rows, rows))
         windows = padded.unfold(2, h, 1).unfold(3, w, 1)  # (n, C, row, column, H, W)
         row = torch.randint(2 * rows + 1, (n,), generator=generator)
         column = torch.randint(2 * columns + 1, (n,), generator=generator)

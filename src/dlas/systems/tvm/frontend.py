@@ -25,10 +25,9 @@ from dlas.plan import Plan
 from dlas.systems.tvm.layers import float_kernel, integer_kernel
 from dlas.systems.tvm.quantized import constant, quantized, vector
 
-#: What TVM's importer raises for a graph that it does not take; it has no class of its own.
+#: What TVM's importer raises for an operator that it does not take: it has no class of its own.
 REFUSALS = (
-    tvm.error.OpError, AssertionError, AttributeError, IndexError, KeyError, NotImplementedError,
-    RuntimeError, TypeError, ValueError,
+    AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 
 
@@ -42,9 +41,8 @@ def translate(network: Network, plan: Plan) -> tvm.IRModule:
         # The importer prints what it fails on, besides raising.
         with contextlib.redirect_stdout(io.StringIO()):
             return importer.from_onnx(network.model.graph, opset)
-    except REFUSALS as error:
-        sentence = str(error).strip().splitlines()[-1]
-        raise Refused(f"TVM has no translation for {importer.at}: {sentence}") from error
+    except tvm.error.OpNotImplemented as error:  # raised before it looks at any node
+        raise Refused(f"TVM cannot read the network: {last_line(error)}") from error
 
 
 class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type information
@@ -53,22 +51,26 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
         super().__init__(shapes, "float32", sanitize=False)
         self.rows = {row.name: row for row in network.layers}
         self.plan = plan
-        self.at = "the graph"
 
     def _convert_operator(
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
     ) -> relax.Expr:
         name = attrs["tvm_custom"]["name"]
-        self.at = f"{op_name} {name!r}"
         if op_name in ("QuantizeLinear", "DequantizeLinear"):
             inputs[1:3] = map(vector, inputs[1:3])
+        replaced = None
+        if op_name == "Clip":
+            replaced = clip(*inputs)
         elif name in self.rows:
             replaced = self.layer(self.rows[name], inputs, attrs)
-            if replaced is not None:
-                return replaced
         elif op_name == "Conv":
             raise Refused(f"the weights of the convolution {name!r} are not constants")
-        return super()._convert_operator(op_name, inputs, attrs, opset)
+        if replaced is not None:
+            return self.bb.normalize(replaced)
+        try:
+            return super()._convert_operator(op_name, inputs, attrs, opset)
+        except REFUSALS as error:
+            raise Refused(f"TVM cannot read {op_name} {name!r}: {last_line(error)}") from error
 
     def layer(self, row: LayerRow, inputs: Any, attrs: dict[str, Any]) -> relax.Expr | None:
         """The layer by its primitive; None for a dense layer that is more than x · W + bias."""
@@ -90,7 +92,22 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
         return kernel.emit(self.bb)
 
 
+def clip(data: relax.Expr, *bounds: relax.Expr) -> relax.Expr | None:
+    """Clip between two constants, as numbers in the code; None for another Clip. The importer's own
+    translation guards against NaN in operators that would be compiled only to be folded."""
+    limits = [constant(bound) for bound in bounds]
+    if len(limits) != 2 or any(limit is None or np.isnan(limit) for limit in limits):
+        return None
+    low, high = (float(limit) for limit in limits if limit is not None)
+    return relax.op.clip(data, low, high)
+
+
 def plain_product(data: relax.Expr, attrs: dict[str, Any]) -> bool:
     """Whether a Gemm or MatMul is a matrix times a constant matrix, without factors."""
     factors = attrs.get("alpha", 1.0), attrs.get("beta", 1.0), attrs.get("transA", 0)
     return factors == (1.0, 1.0, 0) and data.ty.ndim == 2
+
+
+def last_line(error: Exception) -> str:
+    """TVM's messages may begin with a trace of its own."""
+    return str(error).strip().splitlines()[-1]

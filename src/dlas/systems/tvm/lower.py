@@ -24,6 +24,7 @@ FUSE = (
 )
 FINISH = (
     transform.RewriteDataflowReshape(),
+    transform.DeadCodeElimination(),  # the kernels of reshapes that became views
     transform.ToNonDataflow(),
     transform.RemovePurityChecking(),
     transform.CallTIRRewrite(),

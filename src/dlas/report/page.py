@@ -88,21 +88,24 @@ def _tally(stacks: pd.DataFrame) -> list[tuple[str, int]]:
 
 
 def _promises(stacks: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per task a table: rows of optimizations × columns of engines, cells of ``by_optimization``."""
+    """Per task a table: rows of optimizations × columns of engines, cells of ``by_optimization``
+    with the numbers of the notes that explain them."""
     tables = []
     for task, group in tasks(stacks):
         found = by_optimization(promised_and_measured(group))
         if len(found):
             engines = dict.fromkeys(zip(group["algorithm"], group["system"], strict=True))
             rows = found.to_dict("records")
+            notes = list(dict.fromkeys(s for r in rows for s in (*r["why"], *r["emulated"])))
+            for r in rows:
+                r["notes"] = [notes.index(s) + 1 for s in (*r["why"], *r["emulated"])]
             tables.append(
                 {
                     "task": task,
                     "optimizations": list(dict.fromkeys(found["optimizations"])),
                     "engines": {pair: engine(pair[1], pair[0]) for pair in engines},
-                    "cells": {
-                        (r["optimizations"], r["algorithm"], r["system"]): r for r in rows
-                    },
+                    "cells": {(r["optimizations"], r["algorithm"], r["system"]): r for r in rows},
+                    "notes": notes,
                 }
             )
     return tables

@@ -1,0 +1,90 @@
+"""``weight_pruning``: the weights of least magnitude become zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from dlas.context import Context
+from dlas.data import Data
+from dlas.errors import SpecError
+from dlas.network import Network
+from dlas.optimizations.base import Optimization
+from dlas.optimizations.gradual import prune_gradually
+from dlas.training import Masks, Recipe
+
+
+class WeightPruning(Optimization, frozen=True, kw_only=True):
+    """Sets the share ``sparsity`` of the weights to zero, those of least magnitude (Han et al.
+    2015), in all convolutions and dense layers, the first and the classifier among them; biases and
+    BatchNorm are neither pruned nor counted. What is zero already counts, and stays zero.
+
+    ``scope``: least in the whole network, or in each layer. ``fine_tune`` trains the other weights
+    after each of ``steps`` steps of growing sparsity (``dlas.optimizations.gradual``)."""
+
+    name: ClassVar[str] = "weight_pruning"
+    distributions: ClassVar[tuple[str, ...]] = ("torch",)
+    modules: ClassVar[tuple[str, ...]] = ("torch",)
+    extra: ClassVar[str] = "torch"
+
+    sparsity: Annotated[float, msgspec.Meta(ge=0, lt=1)]
+    scope: Literal["global", "layer"] = "global"
+    steps: Annotated[int, msgspec.Meta(ge=1)] = 1
+    fine_tune: Recipe | None = None
+    seed: int = 0
+
+    def check(self, path: str) -> None:
+        if self.steps > 1 and self.fine_tune is None:
+            raise SpecError(f"{path}.steps", "more than one step needs fine_tune")
+
+    def refuses(self, network: Network) -> str | None:
+        if network.dtype == "float32":
+            return None
+        return (
+            f"weight_pruning takes a float32 network, this one's layers are {network.dtype}: "
+            "prune before reducing precision"
+        )
+
+    def apply(self, network: Network, data: Data, context: Context) -> Network:
+        return prune_gradually(network, data, context, self, self._prune)
+
+    def _prune(self, network: Network, share: float) -> tuple[Network, Masks]:
+        masks = magnitude_masks(network, share, self.scope)
+        model = network.edited()
+        for tensor in model.graph.initializer:
+            if tensor.name in masks:
+                weight = network.initializers[tensor.name]
+                pruned = np.where(masks[tensor.name], weight, np.zeros_like(weight))
+                tensor.CopyFrom(numpy_helper.from_array(pruned, tensor.name))
+        return Network(model), masks
+
+
+def magnitude_masks(
+    network: Network, share: float, scope: Literal["global", "layer"]
+) -> dict[str, NDArray[np.bool_]]:
+    """Where weights stay, per initializer: all but the share of least magnitude, exact to rounding
+    (of equal magnitudes the first go), and all that is zero."""
+    weights = {row.weight: network.initializers[row.weight] for row in network.layers}
+    pools = [list(weights)] if scope == "global" else [[name] for name in weights]
+    return {name: mask for pool in pools for name, mask in _masks(weights, pool, share)}
+
+
+def _masks(
+    weights: dict[str, NDArray[Any]], names: list[str], share: float
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    magnitudes = np.concatenate([np.abs(weights[name]).ravel() for name in names])
+    kept = magnitudes > 0
+    count = round(share * len(magnitudes))
+    if count:
+        threshold = np.partition(magnitudes, count - 1)[count - 1]
+        below = magnitudes < threshold
+        kept &= ~below
+        kept[np.flatnonzero(magnitudes == threshold)[: count - below.sum()]] = False
+    ends = np.cumsum([weights[name].size for name in names])
+    for name, mask in zip(names, np.split(kept, ends[:-1]), strict=True):
+        yield name, mask.reshape(weights[name].shape)

@@ -1,0 +1,140 @@
+"""Every system computes what the network says: compiled in one process, loaded in another, against
+ONNX's reference evaluator, on tiny networks that hold every construct of the model zoo."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from dlas.layer import member, table
+from dlas.network import Network
+from dlas.testing.networks import DTYPES, TINY, DType, noise_images, tiny
+
+#: Relative Euclidean distance. In int8, rounding in other places moves values by whole steps.
+TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "int8": 5e-2}
+#: The same between a network and its float32 original, on images it was not calibrated on.
+ROUNDING = {"float32": 0.0, "float16": 5e-3, "int8": 0.15}
+EVERY = [(name, dtype) for name in TINY for dtype in DTYPES]
+#: Systems that take long to compile get fewer networks, each type and most constructs once.
+FEWER: dict[str, list[tuple[str, DType]]] = {
+    "inductor": [
+        ("residual", "float32"),
+        ("squeeze_excite", "float16"),
+        ("inverted_residual", "int8"),
+    ],
+}
+#: What only compiling needs: a process that loads must not have it.
+HEAVY = {"onnxruntime": "onnx", "openvino": "onnx", "inductor": "torch._inductor.compile_fx"}
+CONTENDERS = [
+    (system, algorithm)
+    for system in table("systems")
+    for algorithm in member("systems", system).algorithms  # type: ignore[attr-defined]
+]
+
+COMPILE = """
+import json, sys
+from pathlib import Path
+from dlas.executable import compile_network
+from dlas.layer import member
+from dlas.network import Network
+
+system, algorithm = member("systems", sys.argv[1])(), member("algorithms", sys.argv[2])()
+for source, folder in json.loads(sys.argv[3]):
+    network = Network.open(Path(source))
+    plan = algorithm.plan(network)
+    for refuses in (system.combines(algorithm.name), algorithm.refuses(network),
+                    system.refuses(network, plan)):
+        assert refuses is None, refuses
+    Path(folder).mkdir()
+    compile_network(system, network, plan, Path(folder))
+"""
+LOAD = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from dlas.errors import InputError
+from dlas.executable import load
+
+images = np.load(sys.argv[1])
+for folder in json.loads(sys.argv[2]):
+    executable = load(folder)
+    scores = [executable(image[None]) for image in images]
+    assert {s.dtype for s in scores} == {np.dtype(np.float32)}
+    np.save(Path(folder) / "scores.npy", np.concatenate(scores))
+    try:
+        executable(images)
+    except InputError as error:
+        print(error)
+assert sys.argv[3] not in sys.modules, sys.argv[3]
+"""
+
+
+@pytest.fixture(scope="module")
+def images() -> NDArray[np.float32]:
+    return noise_images((3, 16, 16), 4, seed=1)
+
+
+def python(code: str, *arguments: str) -> str:
+    """Run code in a process of its own; what it printed."""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return ran.stdout
+
+
+def distance(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def reference(network: Network, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    (scores,) = ReferenceEvaluator(network.model).run(None, {network.input_name: images})
+    return np.asarray(scores)
+
+
+@pytest.mark.parametrize("system,algorithm", CONTENDERS)
+def test_agrees_with_the_reference(
+    system: str, algorithm: str, images: NDArray[np.float32], tmp_path: Path
+) -> None:
+    sentence = member("systems", system).missing()
+    if sentence:
+        pytest.skip(sentence)
+    chosen = FEWER.get(system, EVERY)
+    work = []
+    for name, dtype in chosen:
+        source = tmp_path / "networks" / f"{name}-{dtype}"
+        source.mkdir(parents=True)
+        tiny(name, dtype).save(source)
+        work.append((str(source), str(tmp_path / f"{name}-{dtype}")))
+    np.save(tmp_path / "images.npy", images)
+
+    python(COMPILE, system, algorithm, json.dumps(work))
+    folders = json.dumps([folder for _, folder in work])
+    said = python(LOAD, str(tmp_path / "images.npy"), folders, HEAVY.get(system, ""))
+
+    wrong = "the input has shape (4, 3, 16, 16), this executable takes (1, 3, 16, 16)"
+    assert said.splitlines() == [wrong] * len(chosen)
+    distances = {
+        (name, dtype): distance(
+            np.load(Path(folder) / "scores.npy"), reference(tiny(name, dtype), images)
+        )
+        for (name, dtype), (_, folder) in zip(chosen, work, strict=True)
+    }
+    assert {k: d for k, d in distances.items() if not d <= TOLERANCE[k[1]]} == {}
+
+
+@pytest.mark.parametrize("name,dtype", EVERY)
+def test_optimized_networks_stay_near_float32(
+    name: str, dtype: DType, images: NDArray[np.float32]
+) -> None:
+    network = tiny(name, dtype)
+    assert {row.dtype for row in network.layers} == {dtype}
+    assert distance(reference(network, images), reference(tiny(name), images)) <= ROUNDING[dtype]
