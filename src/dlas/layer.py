@@ -69,18 +69,30 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {f"dlas.{self.name}": str(self.revision), **versions}
 
     def label(self) -> str:
-        """A short name for people: the member and the fields that differ from their defaults."""
-        shown = []
-        for info in msgspec.structs.fields(type(self)):
-            value = getattr(self, info.name)
-            if info.required or value != info.default:
-                shown.append(Path(value).name if info.name in self.inputs() else _brief(value))
+        """A short name for people: the member and the fields that differ from their defaults, its
+        own before those that all of its layer have."""
+        inherited = type(self).__mro__[1].__struct_fields__  # type: ignore[attr-defined]
+        changed = _changed(self)
+        paths = input_fields(type(self))
+        shown = [
+            Path(changed[name]).name if name in paths else _brief(changed[name])
+            for name in sorted(changed, key=lambda name: name in inherited)
+        ]
         return f"{self.name}({', '.join(shown)})" if shown else self.name
+
+
+def _changed(value: msgspec.Struct) -> dict[str, Any]:
+    """The fields without a default, and those that differ from it."""
+    return {
+        info.name: getattr(value, info.name)
+        for info in msgspec.structs.fields(type(value))
+        if info.required or getattr(value, info.name) != info.default
+    }
 
 
 def _brief(value: Any) -> str:
     if isinstance(value, msgspec.Struct):
-        value = msgspec.structs.asdict(value)
+        value = _changed(value) or type(value).__name__.lower()
     if isinstance(value, dict):
         return " ".join(f"{key}={_brief(item)}" for key, item in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from .conftest import Dlas
+Dlas = Callable[..., subprocess.CompletedProcess[str]]
 
 BASE = {
     "dataset": '"synthetic"',
@@ -68,13 +70,13 @@ def test_one_sentence(dlas: Dlas, tmp_path: Path, change: dict[str, str], senten
 def test_a_network_for_other_images_names_both_shapes(dlas: Dlas, tmp_path: Path) -> None:
     from dlas.network.builder import Builder
 
-    draw = Builder((3, 32, 32))
+    draw = Builder((3, 20, 20))
     network = draw.network(draw.dense(draw.flatten(draw.global_average_pool("input")), "fc", 10))
     network.save(tmp_path)
     ran = dlas("run", write(tmp_path, model='{ onnx = "network.onnx" }'))
     assert ran.returncode == 2
+    assert "(3, 20, 20)" in ran.stderr
     assert "(3, 32, 32)" in ran.stderr
-    assert "(3, 16, 16)" in ran.stderr or "(1, 16, 16)" in ran.stderr or "(3, 8, 8)" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_a_network_for_other_images_names_both_shapes(dlas: Dlas, tmp_path: Path
         (["explain", "ab"], "no stack with a key that starts with 'ab'"),
         (["list", "modles"], "'modles' is not a layer; did you mean 'models'?"),
         (["show", "x", "--export", "a.xls"], "no study 'x'"),
-        (["run", "x.toml", "--jobs", "0"], "0"),
+        (["run", "x.toml", "--jobs", "0"], "'--jobs': Input should be greater than or equal to 1"),
         (["rnu"], "No such command 'rnu'"),
         (["show", "--store", "/proc/none"], "cannot be made"),
     ],

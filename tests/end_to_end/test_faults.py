@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .conftest import Dlas
+Dlas = Callable[..., subprocess.CompletedProcess[str]]
 
 STUDY = """
 name = "faults"
 [base]
-dataset = {{ name = "synthetic" }}
+dataset = {{ name = "synthetic", calibration = 128 }}
 model = "tiny"
 system = "onnxruntime"
 hardware = "null"

@@ -18,7 +18,7 @@ import pytest
 STUDY = """
 name = "killed"
 [base]
-dataset = "synthetic"
+dataset = { name = "synthetic", calibration = 128 }
 model = { name = "tiny", train = { epochs = 3 } }
 hardware = { name = "local", protocol = { time_budget_s = 0.1 } }
 [axes]
@@ -51,7 +51,7 @@ def test_kill_nine_at_random_points(tmp_path: Path) -> None:
     for _ in range(KILLS):
         process = start(tmp_path)
         try:
-            process.wait(chance.uniform(0.3, 3.0))
+            process.wait(chance.uniform(0.3, 2.0))
             finished += 1
             assert process.returncode == 0, process.communicate()[0]
         except subprocess.TimeoutExpired:

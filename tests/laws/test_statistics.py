@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlas.measure.statistics import (
@@ -26,6 +26,7 @@ many = st.lists(latencies, min_size=6, max_size=60)
 powers = st.sampled_from([2.0**k for k in range(-8, 9)])
 
 
+@settings(max_examples=50, deadline=None)
 @given(samples.flatmap(lambda values: st.tuples(st.just(values), st.permutations(values))))
 def test_order_does_not_matter(both: tuple[list[float], list[float]]) -> None:
     values, shuffled = both
@@ -33,6 +34,7 @@ def test_order_does_not_matter(both: tuple[list[float], list[float]]) -> None:
         assert function(shuffled) == function(values)
 
 
+@settings(max_examples=50, deadline=None)
 @given(many, powers)
 def test_units_do_not_matter(values: list[float], unit: float) -> None:
     scaled = [unit * value for value in values]
@@ -46,6 +48,7 @@ def test_units_do_not_matter(values: list[float], unit: float) -> None:
     assert runs_missing(scaled, 0.01) == runs_missing(values, 0.01)
 
 
+@settings(max_examples=50, deadline=None)
 @given(samples)
 def test_the_interval_holds_the_median_and_is_made_of_samples(values: list[float]) -> None:
     value, low, high = median_interval(values)
@@ -59,6 +62,7 @@ def test_the_interval_holds_the_median_and_is_made_of_samples(values: list[float
         assert {low, high} <= set(values)
 
 
+@settings(max_examples=50, deadline=None)
 @given(many, st.integers(1, 5))
 def test_more_confidence_is_wider(values: list[float], tenths: int) -> None:
     narrow, wide = median_interval(values, tenths / 10), median_interval(values)
@@ -113,6 +117,7 @@ def test_no_samples_have_no_median() -> None:
         median([])
 
 
+@settings(max_examples=50, deadline=None)
 @given(many, many)
 def test_a_ratio_turns_over_and_repeats(a: list[float], b: list[float]) -> None:
     assert ratio(a, b, seed=3) == ratio(a, b, seed=3)
@@ -120,6 +125,7 @@ def test_a_ratio_turns_over_and_repeats(a: list[float], b: list[float]) -> None:
     assert ratio(a, b).value == pytest.approx(1 / ratio(b, a).value)
 
 
+@settings(max_examples=50, deadline=None)
 @given(samples, powers)
 def test_pairs_cancel_what_meets_both(values: list[float], speedup: float) -> None:
     fast = [value * speedup for value in values]  # however the machine drifted

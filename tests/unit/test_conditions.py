@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dlas.hardware.energy import Meter, find_counters
 from dlas.hardware.linux import read_target
+from dlas.hardware.memory import available_bytes, peak_bytes
 from dlas.measure import fitness
 from dlas.measure.conditions import Conditions, judge, others_share, read_conditions, steal_share
-from dlas.measure.energy import Meter, find_counters
-from dlas.measure.memory import available_bytes, peak_bytes
 
 CPU = "sys/devices/system/cpu"
 

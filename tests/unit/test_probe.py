@@ -15,6 +15,7 @@ from dlas.hardware.probe import (
     compile_probe,
     find_compiler,
     measure_probe,
+    read_probe,
     working_sets,
 )
 from dlas.hardware.target import Cache, Target, host
@@ -63,6 +64,8 @@ def test_a_probe_is_kept_and_a_damaged_one_is_measured_anew(
     monkeypatch.setattr(probing, "measure_probe", measured)
     assert cached_probe(tmp_path) == found == cached_probe(tmp_path)
     assert len(calls) == 1
+    assert read_probe(tmp_path, host().fingerprint()) == found
+    assert read_probe(tmp_path, {"cpu": "another"}) is None
     (path,) = tmp_path.iterdir()
     assert msgspec.json.decode(path.read_bytes())["absent"] == found.absent
     path.write_text("{")

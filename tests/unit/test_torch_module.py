@@ -111,7 +111,9 @@ OPERATORS = {
     "pad axes": one(
         "Pad", pads=ints(1, 2), value=np.array(0, np.float32), axes=ints(3)
     ),
-    "slice": one("Slice", starts=ints(1, 0), ends=ints(8, 2**62), axes=ints(2, 3), steps=ints(3, 2)),
+    "slice": one(
+        "Slice", starts=ints(1, 0), ends=ints(8, 2**62), axes=ints(2, -1), steps=ints(3, 2)
+    ),
     "slice from the end": one("Slice", starts=ints(-3), ends=ints(-1), axes=ints(1)),
     "concat": network_of(helper.make_node("Concat", ["x", "x"], ["y"], axis=-3)),
     "squeeze": network_of(

@@ -8,7 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto
 
+from dlas.algorithms.vendor import Vendor
+from dlas.errors import Refused
+from dlas.network import Network
+from dlas.network.builder import Builder
+from dlas.systems.base import System
 from dlas.systems.inductor import Inductor
 from dlas.systems.onnxruntime import OnnxRuntime
 from dlas.systems.openvino import OpenVino
@@ -19,6 +25,10 @@ from dlas.testing.networks import tiny
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 needs_torch = pytest.mark.skipif(PyTorch.missing() is not None, reason=str(PyTorch.missing()))
 needs_openvino = pytest.mark.skipif(OpenVino.missing() is not None, reason=str(OpenVino.missing()))
+
+
+def compiled(system: System, network: Network, folder: Path) -> None:
+    system.compile(network, Vendor().plan(network), folder)
 
 
 def test_they_follow_no_algorithm() -> None:
@@ -45,6 +55,25 @@ def test_onnxruntime_names_its_float16() -> None:
 def test_pytorch_names_its_int8() -> None:
     assert PyTorch().emulates(tiny("plain")) == ""
     assert "multiplied and added in float32" in PyTorch().emulates(tiny("plain", "int8"))
+
+
+@needs_openvino
+def test_openvino_refuses_what_it_cannot_translate(tmp_path: Path) -> None:
+    b = Builder((3, 16, 16))
+    scores = b.node("Det", ["input"])
+    b.shapes[scores] = (3,)
+    with pytest.raises(Refused, match=r"^OpenVINO cannot compile .*: No conversion .* Det-20$"):
+        compiled(OpenVino(), b.network(scores), tmp_path)
+
+
+def test_onnxruntime_refuses_what_it_has_no_kernel_for(tmp_path: Path) -> None:
+    b = Builder((3, 16, 16))
+    x = b.node("Cast", ["input"], to=TensorProto.BFLOAT16)
+    x = b.node("Cast", [b.node("HardSwish", [x])], to=TensorProto.FLOAT)
+    b.shapes[x] = (3, 16, 16)
+    network = b.network(b.flatten(b.global_average_pool(x)))
+    with pytest.raises(Refused, match=r"^ONNX Runtime cannot run the network: .*HardS"):
+        compiled(OnnxRuntime(), network, tmp_path)
 
 
 @needs_openvino

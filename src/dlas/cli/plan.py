@@ -8,6 +8,7 @@ from dlas.cli.options import StoreOption, StudyFile
 def plan(study: StudyFile, store: StoreOption = None) -> None:
     """Show what a run would do: what is there already, what is to be made, how long it should take."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from dlas.layer import LAYERS
@@ -39,9 +40,9 @@ def plan(study: StudyFile, store: StoreOption = None) -> None:
         table.add_row(layer, *map(str, row), f"{seconds:.0f} s" if new else "")
     console.print(table)
     for sentence, count in planned.study.dropped.items():
-        console.print(f"{count} combinations dropped: {sentence}")
+        console.print(f"{count} combinations dropped: {escape(sentence)}", soft_wrap=True)
     missing = {m.missing() for m in planned.members.values()} - {None}
     for sentence in sorted(map(str, missing)):
-        console.print(f"[yellow]missing[/] {sentence}", soft_wrap=True)
+        console.print(f"[yellow]missing[/] {escape(sentence)}", soft_wrap=True)
     total = Remaining(planned, jobs).expect(planned.nodes[key] for key in planned.nodes if key in todo)
     console.print(f"{len(todo)} steps to do, about {total:.0f} s")

@@ -28,7 +28,7 @@ def run(
     from dlas import api
     from dlas.cli.progress import Progress
     from dlas.errors import DlasError
-    from dlas.report.terminal import results_table
+    from dlas.report.terminal import summary
     from dlas.store.store import open_store
     from dlas.study.making import usual_limits
     from dlas.study.space import Study
@@ -41,11 +41,11 @@ def run(
                 opened, place, limits=usual_limits(jobs, time_limit), retry=retry, watcher=progress
             )
     except KeyboardInterrupt:
-        console.print(f"Stopped. What is finished is kept; go on with: dlas run {study}")
+        console.print(f"Stopped. What is finished is kept; go on with: dlas run {study}", markup=False)
         raise typer.Exit(130) from None
-    console.print(results_table(frame))
+    console.print(summary(frame))
     path = api.report(opened.name, place)
-    console.print(f"report: {path}", soft_wrap=True)
+    console.print(f"report: {path}", soft_wrap=True, markup=False)
     if not (frame["status"] == "ok").any():
         reasons = "; ".join(dict.fromkeys(frame["message"]))
         raise DlasError(f"nothing could be measured: {reasons}")

@@ -32,7 +32,7 @@ def show(
     place = open_store(store)
     if study is None:
         names = place.results.studies()
-        console.print("\n".join(names) if names else "no study was run with this store yet")
+        console.print("\n".join(names) if names else "no study was run with this store yet", markup=False)
         return
     frame = api.results(study, place)
     if export is None:
@@ -41,4 +41,4 @@ def show(
     if export.suffix not in (".parquet", ".csv"):
         raise DlasError(f"--export {export}: the file must end in .parquet or .csv")
     write(frame, export)
-    console.print(f"{len(frame)} stacks written to {export}", soft_wrap=True)
+    console.print(f"{len(frame)} stacks written to {export}", soft_wrap=True, markup=False)

@@ -1,24 +1,21 @@
 """The two forms in which CIFAR-10 is given out: python batches and binary batches.
 
-https://www.cs.toronto.edu/~kriz/cifar.html. The python batches are pickles, the one place where
-dlas reads any. They are read without running what they say: of all the calls that a pickle can ask
-for, three are admitted, those that describe a numpy array, and in their place stand the inert
-records below; any other is refused. No object is built but records and plain containers.
+https://www.cs.toronto.edu/~kriz/cifar.html. The python batches are pickles, which a reader of ours
+takes apart as data (``inert_pickle``): nothing that they ask for is run.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dlas.datasets.inert_pickle import Call, read_pickle
 from dlas.errors import InputError
 
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -88,72 +85,21 @@ def _binary(content: bytes, name: str) -> Images:
 
 
 def _python(content: bytes, name: str) -> Images:
-    """A dictionary with ``data``, (N, 3072) uint8, and ``labels``, a list of N numbers."""
-    found = _unpickle(content, name)
-    fields = {_text(key): value for key, value in found.items()} if isinstance(found, dict) else {}
-    data, labels = fields.get("data"), fields.get("labels")
-    if not isinstance(data, _Array) or not isinstance(labels, list):
-        raise InputError(f"{name} is no batch of CIFAR-10: it needs data and labels")
-    pixels = data.pixels()
-    numbers = [label for label in labels if isinstance(label, int) and 0 <= label < 256]
-    if pixels is None or len(numbers) != len(labels) or len(labels) != len(pixels):
-        raise InputError(f"{name} is damaged: data must be {len(labels)} × {PIXELS} bytes")
-    return Images(pixels, np.array(numbers, np.uint8))
-
-
-def _text(key: Any) -> str:
-    return key.decode("ascii", "replace") if isinstance(key, bytes) else str(key)
-
-
-class _Named:
-    """Stands for a class that the pickle only mentions."""
-
-
-class _Type:
-    """Stands for numpy.dtype; ``code`` is u1 for bytes."""
-
-    def __init__(self, code: Any, *_: Any) -> None:
-        self.code = _text(code)
-
-    def __setstate__(self, _: Any) -> None:
-        """Byte order and alignment mean nothing for bytes."""
-
-
-class _Array:
-    """Stands for numpy's _reconstruct and the array that it begins."""
-
-    def __init__(self, *_: Any) -> None:
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def pixels(self) -> NDArray[np.uint8] | None:
-        """(N, 3, 32, 32), where the state describes an array (N, 3072) uint8; else None."""
-        match self.state:
-            case (_, (int(count), int(width)), _Type(code="u1"), False, bytes(raw)):
-                if width == PIXELS and count > 0 and len(raw) == count * width:
-                    return np.frombuffer(raw, np.uint8).reshape(-1, 3, 32, 32)
-        return None
-
-
-_ADMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy", "ndarray"): _Named,
-    ("numpy", "dtype"): _Type,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch needs")
-        return _ADMITTED[module, name]
-
-
-def _unpickle(content: bytes, name: str) -> Any:
+    """A dictionary with ``data``, an array (N, 3072) uint8, and ``labels``, a list of N numbers."""
     try:
-        return _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except (pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError,
-            LookupError, MemoryError, TypeError, ValueError) as error:  # fmt: skip
+        fields = read_pickle(content)
+    except ValueError as error:
         raise InputError(f"{name} is no batch of CIFAR-10, or a damaged one: {error}") from None
+    match fields:
+        case {
+            "labels": list(numbers),
+            "data": Call(state=(_, (int(count), int(width)), Call(arguments=kind), False, str(raw))),
+        }:
+            if (count, width) != (len(numbers), PIXELS):
+                shapes = f"({count}, {width}), expected ({len(numbers)}, {PIXELS}) for its labels"
+                raise InputError(f"{name}: data has the shape {shapes}")
+            labelled = bool(numbers) and all(number in range(256) for number in numbers)
+            if labelled and kind == ("u1", 0, 1) and len(raw) == count * width:
+                pixels = np.frombuffer(raw.encode("latin-1"), np.uint8)
+                return Images(pixels.reshape(-1, 3, 32, 32), np.array(numbers, np.uint8))
+    raise InputError(f"{name} is no batch of CIFAR-10: it needs labels 0..9 and data, uint8")

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -24,10 +24,16 @@ from dlas.hardware.linux import one_per_core
 from dlas.hardware.target import Target, host
 from dlas.measure.statistics import median, spread
 
-REPEATS = 9
-RUN_S = 0.02
+#: Short runs, and many: on a machine that others use, some fall between the others' turns.
+REPEATS, RUN_S = 30, 0.005
 TIMEOUT_S = 120.0
-FP32, BF16, INT8 = "fp32", "bf16", "int8"
+ARITHMETIC = ("fp32", "bf16", "int8")
+#: The features of which one is needed; fp32 needs none.
+_NEEDS = {
+    "bf16": ("avx512_bf16", "bf16"),
+    "int8": ("avx512_vnni", "avx_vnni", "asimddp", "i8mm"),
+}
+_Task = tuple[str, int, int]  # kernel, threads, bytes per thread
 _CPU_FLAGS: tuple[list[str], ...] = (
     ["-march=native"],
     ["-mcpu=native"],
@@ -71,19 +77,29 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 def cached_probe(folder: Path, *, again: bool = False) -> Probe:
     """This machine's probe from ``folder``; measured (about 5 s) and kept there if missing."""
     fingerprint = host().fingerprint()
-    name = hashlib.sha256(msgspec.json.encode(sorted(fingerprint.items()))).hexdigest()[:16]
-    path = folder / f"probe-{name}.json"
-    if path.exists() and not again:
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Probe)
-        except msgspec.DecodeError:
-            pass  # damaged or of an older dlas: measured anew
+    kept = None if again else read_probe(folder, fingerprint)
+    if kept is not None:
+        return kept
     probe = measure_probe()
-    folder.mkdir(parents=True, exist_ok=True)
+    path = _place(folder, fingerprint)
+    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}")
     scratch.write_bytes(msgspec.json.format(msgspec.json.encode(probe), indent=1))
     scratch.replace(path)
     return probe
+
+
+def read_probe(folder: Path, fingerprint: Mapping[str, str]) -> Probe | None:
+    """A device's probe from ``folder``; None where there is none that can be read."""
+    try:
+        return msgspec.json.decode(_place(folder, fingerprint).read_bytes(), type=Probe)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None  # never measured, damaged, or of another dlas
+
+
+def _place(folder: Path, fingerprint: Mapping[str, str]) -> Path:
+    digest = hashlib.sha256(msgspec.json.encode(sorted(fingerprint.items()))).hexdigest()
+    return folder / f"probe-{digest[:16]}.json"
 
 
 def measure_probe(
@@ -91,43 +107,35 @@ def measure_probe(
 ) -> Probe:
     """Measure now. What fails leaves its sentence in ``absent``; nothing is raised."""
     target = target or host()
-    cpus = one_per_core(reversed(target.cpus))[: target.usable]
-    arithmetic: dict[str, Ceiling] = {}
-    reading: dict[str, Ceiling] = {}
-    absent: dict[str, str] = {}
-    clock: Rate | None = None
-    command = find_compiler()
-    with tempfile.TemporaryDirectory(prefix="dlas-probe-") as folder:
-        try:
-            program = compile_probe(command, Path(folder))
+    cpus = one_per_core(target.cpus)[::-1][: target.usable]
+    sets = working_sets(target, len(cpus))
+    compiler = find_compiler()
+    kernels: dict[str, str] = {}
+    rates: dict[_Task, Rate] = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="dlas-probe-") as folder:
+            program = compile_probe(compiler, Path(folder))
             kernels = _kernels(program)
-            sets = working_sets(target, len(cpus))
             tasks = [(k, n, 0) for k in kernels if k != "read" for n in (1, len(cpus))]
             tasks += [("read", n, size) for size in sets.values() for n in (1, len(cpus))]
             rates = _run(program, cpus, tasks, repeats, run_s)
-        except InputError as error:
-            kernels, rates, sets = {}, {}, {}
-            absent = dict.fromkeys((FP32, BF16, INT8, "read", "clock"), str(error))
-    for kernel, instruction in kernels.items():
-        if kernel not in ("read", "clock"):
-            pair = rates[kernel, 1, 0], rates[kernel, len(cpus), 0]
-            arithmetic[kernel] = Ceiling(instruction, *pair)
-    for level, size in sets.items():
-        pair = rates["read", 1, size], rates["read", len(cpus), size]
-        reading[level] = Ceiling(kernels["read"], *pair, size)
-    if "clock" in kernels:
-        clock = rates["clock", 1, 0]
-    if kernels:
-        absent |= {k: _why_absent(k, target, command) for k in (BF16, INT8) if k not in kernels}
+        absent = {k: _why_absent(k, target, compiler) for k in _NEEDS if k not in kernels}
+    except InputError as error:
+        absent = dict.fromkeys((*ARITHMETIC, "read", "clock"), str(error))
+
+    def ceiling(kernel: str, size: int = 0) -> Ceiling:
+        one, every = rates[kernel, 1, size], rates[kernel, len(cpus), size]
+        return Ceiling(kernels[kernel], one, every, size)
+
     return Probe(
         fingerprint=target.fingerprint(),
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
         load_average=os.getloadavg()[0],
-        compiler=command or "",
+        compiler=compiler or "",
         cores=len(cpus),
-        arithmetic=arithmetic,
-        reading=reading,
-        clock_hz=clock,
+        arithmetic={k: ceiling(k) for k in ARITHMETIC if (k, 1, 0) in rates},
+        reading={level: ceiling("read", s) for level, s in sets.items() if ("read", 1, s) in rates},
+        clock_hz=rates.get(("clock", 1, 0)),
         absent=absent,
     )
 
@@ -178,14 +186,14 @@ def _kernels(program: Path) -> dict[str, str]:
 def _run(
     program: Path,
     cpus: Sequence[int],
-    tasks: Iterable[tuple[str, int, int]],
+    tasks: Iterable[_Task],
     repeats: int,
     run_s: float,
-) -> dict[tuple[str, int, int], Rate]:
+) -> dict[_Task, Rate]:
     tasks = list(dict.fromkeys(tasks))
     places = ",".join(map(str, cpus))
     words = [f"{kernel}:{threads}:{size}" for kernel, threads, size in tasks]
-    samples: dict[tuple[str, int, int], list[float]] = {task: [] for task in tasks}
+    samples: dict[_Task, list[float]] = {task: [] for task in tasks}
     for line in _call([str(program), str(repeats), str(run_s), places, *words]):
         index, amount, seconds = line.split()
         samples[tasks[int(index)]].append(float(amount) / float(seconds))
@@ -206,11 +214,8 @@ def _call(command: Sequence[str]) -> list[str]:
 
 
 def _why_absent(kernel: str, target: Target, compiler: str | None) -> str:
-    needed = {
-        BF16: ("avx512_bf16", "bf16"),
-        INT8: ("avx512_vnni", "avx_vnni", "asimddp", "i8mm"),
-    }[kernel]
-    has = [flag for flag in needed if flag in target.features]
+    has = [flag for flag in _NEEDS[kernel] if flag in target.features]
     if has:
         return f"{compiler} does not know {has[0]}, which this processor has: install a newer one"
-    return f"this processor has no {kernel} dot product instruction ({', '.join(needed)})"
+    needed = ", ".join(_NEEDS[kernel])
+    return f"this processor has no {kernel} dot product instruction ({needed})"

@@ -30,8 +30,8 @@ def main(folder: str, cores: Sequence[int], parent: int) -> None:
     import numpy as np
 
     from dlas.executable import load
-    from dlas.measure.energy import Meter, find_counters
-    from dlas.measure.memory import peak_bytes
+    from dlas.hardware.energy import Meter, find_counters
+    from dlas.hardware.memory import peak_bytes
 
     base_bytes = peak_bytes()
     executable = load(Path(folder))

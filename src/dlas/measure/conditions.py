@@ -14,10 +14,10 @@ from typing import Protocol as Interface
 
 import msgspec
 
+from dlas.hardware import memory
 from dlas.hardware.cgroup import ROOT
 from dlas.hardware.linux import text_of
 from dlas.hardware.target import host
-from dlas.measure import memory
 
 #: Shares of the machine's CPU time above which a measurement is doubted.
 OTHERS, STEAL = 0.05, 0.01

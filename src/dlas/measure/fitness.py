@@ -11,12 +11,12 @@ from typing import Literal
 import msgspec
 
 from dlas.hardware.cgroup import ROOT, cpu_quota
+from dlas.hardware.energy import find_counters
 from dlas.hardware.linux import text_of
+from dlas.hardware.memory import available_bytes
 from dlas.hardware.probe import find_compiler
 from dlas.hardware.target import Target, host
 from dlas.measure.conditions import OTHERS, governors, others_share, read_conditions, steal_share
-from dlas.measure.energy import find_counters
-from dlas.measure.memory import available_bytes
 
 _CPU = "sys/devices/system/cpu"
 _LOOK_S = 0.5

@@ -112,7 +112,7 @@ class _Entry:
 
     def block(self) -> None:
         """Runs that only re-warm, then as many samples as a block holds."""
-        latency_s = max(1e-9, min(self.samples_s or self.warmups_s or [self.first_run_s]))
+        latency_s = max(1e-6, min(self.samples_s or self.warmups_s or [self.first_run_s]))
         discarded = math.ceil(REWARM_S / latency_s) if latency_s < LONG_RUN_S else 0
         wanted = max(BLOCK_RUNS, math.ceil(BLOCK_S / latency_s))
         most = math.ceil(self.protocol.runs / ROUNDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import importlib.util
 from pathlib import Path
+from typing import ClassVar
 
 from dlas.context import Context
 from dlas.data import Data
@@ -18,6 +19,9 @@ from dlas.training import Recipe
 class Model(Member, frozen=True, kw_only=True):
     """A network and how it gets its weights: from ``weights`` (a safetensors file), by ``train``,
     or both, which goes on training from the file; with neither, those it is built with."""
+
+    #: Its random numbers are the initial weights.
+    distributions: ClassVar[tuple[str, ...]] = ("numpy",)
 
     train: Recipe | None = None
     weights: InputPath | None = None

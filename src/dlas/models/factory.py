@@ -35,7 +35,7 @@ class Factory(Model, frozen=True, kw_only=True):
     network anew; what it imports in turn is not followed."""
 
     name: ClassVar[str] = "factory"
-    distributions: ClassVar[tuple[str, ...]] = ("torch", "onnxscript")
+    distributions: ClassVar[tuple[str, ...]] = ("torch", "onnxscript", "onnx")
     modules: ClassVar[tuple[str, ...]] = ("torch", "onnxscript")
     extra: ClassVar[str] = "torch"
 

@@ -18,6 +18,7 @@ class OnnxFile(Model, frozen=True, kw_only=True):
     ``dlas.network.opening``. Weights in files beside it are read too."""
 
     name: ClassVar[str] = "onnx"
+    distributions: ClassVar[tuple[str, ...]] = ("onnx",)
 
     path: InputPath
 

@@ -8,7 +8,7 @@ the weights inside.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,6 +36,9 @@ CANNOT_CONVERT = (
 )
 #: Operators that exporters put between a weight and its layer.
 REARRANGING = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
+
+Tensors = Mapping[str, TensorProto]
+_Value = TensorProto | None
 
 
 def load_model(file: Path) -> onnx.ModelProto:
@@ -96,8 +99,9 @@ def normalized(given: onnx.ModelProto) -> onnx.ModelProto:
     except onnx.checker.ValidationError as error:
         raise InputError(f"the graph is not valid ONNX: {_first_line(error)}") from None
     _check_ends(model.graph)
-    _check_constants(model.graph)
     _constants_to_initializers(model.graph)
+    _check_constants(model.graph)
+    _fold_rearranged(model.graph)
     _bypass_copies(model.graph)
     _name_nodes(model.graph)
     _free_reshapes(model)
@@ -188,15 +192,21 @@ def _check_constants(graph: onnx.GraphProto) -> None:
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
-    """Constant nodes, and copies and rearrangements of constants, become initializers."""
+    _replace(graph, lambda node, _: _constant(node) if node.op_type == "Constant" else None)
+
+
+def _fold_rearranged(graph: onnx.GraphProto) -> None:
+    """What exporters put between a weight and its layer becomes part of the weight."""
+    _replace(graph, _rearranged)
+
+
+def _replace(graph: onnx.GraphProto, value: Callable[[onnx.NodeProto, Tensors], _Value]) -> None:
+    """Put an initializer in the place of every node of which ``value`` knows the output, given the
+    constants so far."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     kept = []
     for node in graph.node:
-        tensor = None
-        if node.op_type == "Constant":
-            tensor = _constant(node)
-        elif node.op_type in REARRANGING and constants.keys() >= set(node.input):
-            tensor = _rearranged(node, constants)
+        tensor = value(node, constants)
         if tensor is None:
             kept.append(node)
         else:
@@ -208,7 +218,9 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
         graph.node.extend(kept)
 
 
-def _rearranged(node: onnx.NodeProto, constants: Mapping[str, TensorProto]) -> TensorProto:
+def _rearranged(node: onnx.NodeProto, constants: Tensors) -> _Value:
+    if node.op_type not in REARRANGING or not constants.keys() >= set(node.input):
+        return None
     from onnx.reference import ReferenceEvaluator
 
     feeds = {name: numpy_helper.to_array(constants[name]) for name in node.input}
@@ -216,15 +228,18 @@ def _rearranged(node: onnx.NodeProto, constants: Mapping[str, TensorProto]) -> T
     return numpy_helper.from_array(np.asarray(value))
 
 
-def _constant(node: onnx.NodeProto) -> TensorProto | None:
-    """The value of a Constant; None for text and sparse ones, which no layer's arithmetic uses."""
-    (kind, value) = next(iter(attributes(node).items()))
+def _constant(node: onnx.NodeProto) -> _Value:
+    """None for text and sparse values, which no layer's arithmetic uses."""
+    ((kind, value),) = attributes(node).items()
     if kind == "value":
         copy = TensorProto()
         copy.CopyFrom(value)
         return copy
-    dtype = {"value_float": np.float32, "value_floats": np.float32}.get(kind, np.int64)
-    return numpy_helper.from_array(np.asarray(value, dtype)) if "string" not in kind else None
+    if kind in ("value_float", "value_floats"):
+        return numpy_helper.from_array(np.asarray(value, np.float32))
+    if kind in ("value_int", "value_ints"):
+        return numpy_helper.from_array(np.asarray(value, np.int64))
+    return None
 
 
 def _bypass_copies(graph: onnx.GraphProto) -> None:

@@ -12,6 +12,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from dlas.errors import Refused
 from dlas.network import Network
 from dlas.network.channels import fixed_layers
 from dlas.network.torch_module import TorchNetwork, to_torch, write_back
@@ -36,31 +37,39 @@ class ChannelRemover:
         self.at_first: dict[str, int] = {}
 
     def prune(self, network: Network, share: float) -> Network:
-        """The network without ``share`` of its prunable channels; itself where nothing is to go."""
+        """The network without ``share`` of its prunable channels; itself where nothing is to go.
+
+        Refused where torch-pruning misses what depends on them: the result is compared with a
+        network in which the layers that read the channels give them no weight."""
         if share == 0:
             return network
         module = to_torch(network, trainable=True).eval()
-        image = torch.zeros(1, *network.input_shape)
-        graph = tp.DependencyGraph().build_dependency(module, image)
+        images = torch.randn(1, *network.input_shape, generator=torch.Generator().manual_seed(0))
+        # In a tuple: torch-pruning would first try every image of a tensor as an argument.
+        graph = tp.DependencyGraph().build_dependency(module, (images,))
         groups = _groups(graph, module, network)
-        if not groups:
-            return network
         for group in groups:
             self.at_first.setdefault(group.root, len(group.norms))
+        removals = {}
         for group, count in zip(groups, self._counts(groups, share), strict=True):
             keep = min(self._rounded(len(group.norms) - count), len(group.norms))
             going = torch.argsort(group.norms, stable=True)[: len(group.norms) - keep].tolist()
             if going:
-                layer = module.get_submodule(group.root)
-                remove = graph.get_pruner_of_module(layer).prune_out_channels
-                graph.get_pruning_group(layer, remove, going).prune()
+                removals[module.get_submodule(group.root)] = going
+        with torch.no_grad():
+            for layer, going in removals.items():
+                _silence(graph, _dependent(graph, layer, going))
+            expected = module(images)
+            for layer, going in removals.items():
+                _dependent(graph, layer, going).prune()
+            _check_equal(module, images, expected)
         return write_back(network, module)
 
     def _counts(self, groups: list[Group], share: float) -> list[int]:
         """How many channels each group loses, before rounding."""
         present = [len(group.norms) for group in groups]
         at_first = [self.at_first[group.root] for group in groups]
-        if self.scope == "layer":
+        if self.scope == "layer" or not groups:
             gone = zip(at_first, present, strict=True)
             return [max(0, round(share * first) - (first - now)) for first, now in gone]
         total = max(0, round(share * sum(at_first)) - (sum(at_first) - sum(present)))
@@ -85,12 +94,42 @@ def _groups(graph: Any, module: TorchNetwork, network: Network) -> list[Group]:
     found = []
     for dependent in graph.get_all_groups(ignored_layers=ignored, root_module_types=PRUNABLE):
         root = dependent[0].dep.target.module
-        channels = graph.get_out_channels(root)
-        norms = torch.zeros(channels)
+        norms = torch.zeros(graph.get_out_channels(root))
         for item in dependent.items:
             layer = item.dep.target.module
             if isinstance(layer, PRUNABLE) and graph.is_out_channel_pruning_fn(item.dep.handler):
                 norm = layer.weight.detach().abs().flatten(1).sum(1)
+                if max(item.idxs) >= len(norm):
+                    raise _lost(f"{paths[layer]} has no channel {max(item.idxs)}")
                 norms.index_add_(0, torch.tensor(item.root_idxs), norm[item.idxs])
         found.append(Group(paths[root], norms))
     return found
+
+
+def _dependent(graph: Any, layer: nn.Module, channels: list[int]) -> Any:
+    """What must go with the layer's output channels, as torch-pruning sees it now."""
+    remove = graph.get_pruner_of_module(layer).prune_out_channels
+    return graph.get_pruning_group(layer, remove, channels)
+
+
+def _silence(graph: Any, dependent: Any) -> None:
+    """Zero the weights that read channels about to be removed: those go as well."""
+    for item in dependent.items:
+        layer, handler = item.dep.target.module, item.dep.handler
+        reads = graph.is_in_channel_pruning_fn(handler)
+        if isinstance(layer, PRUNABLE) and reads and not graph.is_out_channel_pruning_fn(handler):
+            layer.weight[:, item.idxs] = 0
+
+
+def _check_equal(module: nn.Module, images: Tensor, expected: Tensor) -> None:
+    try:
+        found = module(images)
+    except RuntimeError as error:  # sizes that do not fit
+        raise _lost(str(error).strip().partition("\n")[0]) from None
+    close = 1e-4 * float(expected.abs().max())
+    if not torch.allclose(found, expected, rtol=1e-3, atol=close, equal_nan=True):
+        raise _lost("the scores change")
+
+
+def _lost(what: str) -> Refused:
+    return Refused(f"torch-pruning cannot follow this network's channels: {what}")

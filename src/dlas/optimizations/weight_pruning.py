@@ -55,13 +55,7 @@ class WeightPruning(Optimization, frozen=True, kw_only=True):
 
     def _prune(self, network: Network, share: float) -> tuple[Network, Masks]:
         masks = magnitude_masks(network, share, self.scope)
-        model = network.edited()
-        for tensor in model.graph.initializer:
-            if tensor.name in masks:
-                weight = network.initializers[tensor.name]
-                pruned = np.where(masks[tensor.name], weight, np.zeros_like(weight))
-                tensor.CopyFrom(numpy_helper.from_array(pruned, tensor.name))
-        return Network(model), masks
+        return zeroed(network, masks), masks
 
 
 def magnitude_masks(
@@ -72,6 +66,17 @@ def magnitude_masks(
     weights = {row.weight: network.initializers[row.weight] for row in network.layers}
     pools = [list(weights)] if scope == "global" else [[name] for name in weights]
     return {name: mask for pool in pools for name, mask in _masks(weights, pool, share)}
+
+
+def zeroed(network: Network, masks: Masks) -> Network:
+    """The network with zeros where the masks are false."""
+    model = network.edited()
+    for tensor in model.graph.initializer:
+        if tensor.name in masks:
+            weight = network.initializers[tensor.name]
+            pruned = np.where(masks[tensor.name], weight, np.zeros_like(weight))
+            tensor.CopyFrom(numpy_helper.from_array(pruned, tensor.name))
+    return Network(model)
 
 
 def _masks(

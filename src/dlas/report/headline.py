@@ -11,7 +11,7 @@ import pandas as pd
 from dlas.analysis.intervals import overlap, wilson
 from dlas.analysis.speedup import NONE, promised_and_measured
 from dlas.report.quantities import QUANTITIES, count, points, times
-from dlas.report.rows import at, measured, name
+from dlas.report.rows import at, measured, name, word
 
 #: "Within 1 point of the best accuracy".
 POINT = 0.01
@@ -59,40 +59,12 @@ def headline(task: pd.DataFrame, test_images: int | None = None) -> Headline:
 
     best = scored["accuracy"].max()
     near = scored[scored["accuracy"] >= best - POINT - _ROUNDING]
-    top = scored[scored["accuracy"] == best]
-    picks = [
-        _Pick("Fastest within 1 point of the best accuracy", "", "latency_s", near),
-        _Pick("Fastest of all", "the fastest of all", "latency_s", timed),
-        _Pick("Most accurate", "the most accurate", "accuracy", top),
-    ]
-    if near["size_bytes"].notna().any():
-        title = "Smallest within 1 point of the best accuracy"
-        picks.append(_Pick(title, "the smallest of these", "size_bytes", near))
     won: dict[int, list[_Pick]] = {}
-    for pick in picks:
+    for pick in _picks(timed, near, scored[scored["accuracy"] == best]):
         won.setdefault(pick.winner(), []).append(pick)
-
-    findings = []
-    for index, titles in won.items():
-        row, lead = at(timed, index), titles[0]
-        sentences = [_numbers(row, lead.column, test_images), *_gap(row, best), *_speedup(row)]
-        for pick in titles:
-            if pick.column == "latency_s":
-                sentences += _latency_rivals(row, pick.pool)
-            elif pick.column == "accuracy" and test_images:
-                sentences += _accuracy_rivals(row, scored, test_images)
-        findings.append(
-            Finding(
-                title=_title(titles),
-                figure=QUANTITIES[lead.column].text(row[lead.column]),
-                row=index,
-                model=row["model"],
-                rest=f"{row['optimizations']} · {row['engine']}",
-                sentences=tuple(dict.fromkeys([*sentences, *_doubts(row)])),
-            )
-        )
+    findings = [_finding(timed, index, won[index], scored, test_images) for index in won]
+    first = at(timed, findings[0].row)
     also = (*_coarse(best, test_images), *_also(task))
-    first = at(timed, picks[0].winner())
     return Headline(name(first), _answer(first, near, scored), tuple(findings), also)
 
 
@@ -102,13 +74,47 @@ class _Pick:
     The faster of equals wins."""
 
     title: str
-    also: str
+    short: str
     column: str
     pool: pd.DataFrame
 
     def winner(self) -> int:
-        order = ["latency_s"] if self.column == "accuracy" else [self.column, "latency_s"]
-        return int(self.pool.sort_values(list(dict.fromkeys(order)), kind="stable").index[0])
+        order = dict.fromkeys([self.column, "latency_s"])
+        return int(self.pool.sort_values(list(order), kind="stable").index[0])
+
+
+def _picks(timed: pd.DataFrame, near: pd.DataFrame, top: pd.DataFrame) -> Iterator[_Pick]:
+    yield _Pick("Fastest within 1 point of the best accuracy", "", "latency_s", near)
+    yield _Pick("Fastest of all", "the fastest of all", "latency_s", timed)
+    yield _Pick("Most accurate", "the most accurate", "accuracy", top)
+    if near["size_bytes"].notna().any():
+        title = "Smallest within 1 point of the best accuracy"
+        yield _Pick(title, "the smallest of these", "size_bytes", near)
+
+
+def _finding(
+    timed: pd.DataFrame,
+    index: int,
+    picks: list[_Pick],
+    scored: pd.DataFrame,
+    test_images: int | None,
+) -> Finding:
+    row, lead = at(timed, index), picks[0].column
+    best = scored["accuracy"].max()
+    sentences = [_numbers(row, lead, test_images), *_gap(row, best), *_speedup(row)]
+    for pick in picks:
+        if pick.column == "latency_s":
+            sentences += _latency_rivals(row, pick.pool)
+        elif pick.column == "accuracy" and test_images:
+            sentences += _accuracy_rivals(row, scored, test_images)
+    return Finding(
+        title=_title(picks),
+        figure=QUANTITIES[lead].text(row[lead]),
+        row=index,
+        model=row["model"],
+        rest=f"{row['optimizations']} · {row['engine']}",
+        sentences=tuple(dict.fromkeys([*sentences, *_doubts(row)])),
+    )
 
 
 def _title(won: list[_Pick]) -> str:
@@ -116,7 +122,7 @@ def _title(won: list[_Pick]) -> str:
     first, *others = won
     if not others:
         return first.title
-    *middle, last = (pick.also for pick in others)
+    *middle, last = (pick.short for pick in others)
     listed = f"{', '.join(middle)} and {last}" if middle else last
     return f"{first.title}; also {listed}"
 
@@ -124,10 +130,8 @@ def _title(won: list[_Pick]) -> str:
 def _nothing(task: pd.DataFrame) -> str:
     if task.empty:
         return "This study has no stacks, so there is nothing to compare."
-    said = [count(len(g), "stack") + f" {s}" for s, g in task.groupby("status") if s != "ok"]
-    untimed = (task["status"] == "ok").sum()
-    if untimed:
-        said.append(f"{count(int(untimed), 'stack')} without a latency")
+    words = [word(row) for _, row in task.iterrows()]
+    said = [f"{words.count(one)} {one}" for one in dict.fromkeys(words)]
     return f"No stack was measured: {', '.join(said)}. The reasons are below."
 
 
@@ -265,6 +269,6 @@ def _also(task: pd.DataFrame) -> Iterator[str]:
     doubtful = int((timed["warnings"] != "").sum())
     if doubtful:
         yield (
-            f"{count(doubtful, 'latency', 'latencies')} of {len(timed)} were measured under "
-            "doubtful conditions; the stacks are named under Conditions."
+            f"Measured under doubtful conditions: {doubtful} of "
+            f"{count(len(timed), 'latency', 'latencies')}; the stacks are named under Conditions."
         )

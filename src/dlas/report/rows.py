@@ -16,7 +16,7 @@ STATUS_WORDS = {
     "ok": "measured",
     "refused": "refused",
     "failed": "failed",
-    "out_of_memory": "no memory",
+    "out_of_memory": "out of memory",
     "timed_out": "timed out",
     "pending": "pending",
 }

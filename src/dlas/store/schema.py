@@ -70,7 +70,7 @@ RESULTS = (
     Column("peak_bytes", "bytes", "hardware", "most memory of the timing process"),
     Column("energy_j", "J", "hardware", "per inference, from a real counter, else absent"),
     Column("threads", "cores", "systems", "cores used by one inference"),
-    Column("emulated", "", "systems", "how it computes in a wider type than stated, if it does"),
+    Column("emulated", "", "systems", "how it computes in another type than stated, if it does"),
     Column("warnings", "", "hardware", "what made the measurement doubtful, joined by '; '"),
     Column("taken_at", "", "hardware", "when it was measured, ISO 8601 UTC"),
     Column("key", "", "", "the stack's key"),

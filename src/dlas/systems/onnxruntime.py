@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dlas.errors import Refused
 from dlas.executable import Run
 from dlas.systems.base import System, single_image
 
@@ -33,12 +34,16 @@ class OnnxRuntime(System, frozen=True, kw_only=True):
 
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
         options = self._options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.optimized_model_filepath = str(folder / FILE)
         model = single_image(network).SerializeToString()
-        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        try:
+            onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except (failures.NotImplemented, failures.InvalidGraph) as error:
+            raise Refused(f"ONNX Runtime cannot run the network: {error}") from None
 
     def load(self, folder: Path) -> Run:
         import onnxruntime

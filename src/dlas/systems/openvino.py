@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dlas.errors import Refused
 from dlas.executable import Run
 from dlas.systems.base import System, single_image
 
@@ -41,8 +42,11 @@ class OpenVino(System, frozen=True, kw_only=True):
 
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         core = _core()
-        model = core.read_model(single_image(network).SerializeToString())
-        compiled = core.compile_model(model, "CPU", self._options())
+        try:
+            model = core.read_model(single_image(network).SerializeToString())
+            compiled = core.compile_model(model, "CPU", self._options())
+        except RuntimeError as error:
+            raise Refused(f"OpenVINO cannot compile the network: {_reason(error)}") from None
         (folder / FILE).write_bytes(compiled.export_model().getvalue())
 
     def load(self, folder: Path) -> Run:
@@ -72,6 +76,12 @@ class OpenVino(System, frozen=True, kw_only=True):
         if self.precision == "float32":
             options["INFERENCE_PRECISION_HINT"] = "f32"
         return options
+
+
+def _reason(error: RuntimeError) -> str:
+    """The line that tells, of a message that begins with places in OpenVINO's own sources."""
+    lines = [line.strip("- ") for line in str(error).splitlines() if line.strip("- ")]
+    return lines[lines.index("Summary:") + 1] if "Summary:" in lines[:-1] else lines[-1]
 
 
 def _core() -> Any:

@@ -53,9 +53,9 @@ def cifar_pickle(images: NDArray[np.uint8], numbers: list[int]) -> bytes:
         + (b"(" + number(3) + text(b"|") + b"NNN" + number(-1) * 2 + number(0) + b"tb")
         + (b"\x89T" + struct.pack("<i", len(raw)) + raw + b"tb")
     )
-    listed = b"](" + b"".join(map(number, numbers)) + b"e"
+    listed = b"]q\x03(" + b"".join(map(number, numbers)) + b"e"  # memoized, as all containers are
     name = text(b"batch_label") + text(b"tiny")
-    return b"\x80\x02}(" + name + text(b"labels") + listed + text(b"data") + array + b"u."
+    return b"\x80\x02}q\x01(" + name + text(b"labels") + listed + text(b"data") + array + b"u."
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> Path:

@@ -44,6 +44,14 @@ def residual(b: Builder) -> str:
     return _classify(b, b.relu(b.add(y, shortcut)))
 
 
+def pre_activation(b: Builder) -> str:
+    """BatchNorm and ReLU before the convolutions, where no layer can absorb them: WRN."""
+    x = b.conv("input", "conv1", 8, 3)
+    y = b.conv(b.relu(b.batch_norm(x, "bn1")), "conv2", 8, 3)
+    y = b.conv(b.relu(b.batch_norm(y, "bn2")), "conv3", 8, 3)
+    return _classify(b, b.relu(b.batch_norm(b.add(x, y), "bn3")))
+
+
 def option_a(b: Builder) -> str:
     """A shortcut that subsamples and pads with zero channels: CIFAR ResNet."""
     x = b.relu(b.batch_norm(b.conv("input", "conv1", 8, 3), "bn1"))
@@ -101,8 +109,8 @@ def oblong(b: Builder) -> str:
 TINY: dict[str, Callable[[Builder], str]] = {
     draw.__name__: draw
     for draw in (
-        plain, residual, option_a, inverted_residual, dense_block, squeeze_excite, hard_swish,
-        grouped, oblong,
+        plain, residual, pre_activation, option_a, inverted_residual, dense_block, squeeze_excite,
+        hard_swish, grouped, oblong,
     )
 }  # fmt: skip
 
