@@ -150,6 +150,10 @@ OBJECTS = np.array([{}] * 40, object)
         (_content(b"no arrays"), "cannot be read as an .npz file: "),
         (_content(b"\x80\x04K\x01."), "cannot be read as an .npz file: "),
         (_content(_one_array()), "is one array without a name; save it with numpy.savez"),
+        (
+            lambda f: zipped(f / "own.npz", {"x.npy": b"no array"}),
+            "own.npz cannot be read as an .npz",
+        ),
         (_bad(y=OBJECTS), "it holds Python objects, which dlas never loads"),
         (
             lambda f: npz(f, a=1, b=2),

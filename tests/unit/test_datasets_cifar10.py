@@ -203,9 +203,18 @@ def _zip(folder: Path) -> Path:
         (_batches(data_batch_2=b"x" * 3000), "data_batch_2.bin is truncated: 3000 bytes are no"),
         (_batches(data_batch_2=b""), "data_batch_2.bin is truncated: 0 bytes are no"),
         (_batches(test_batch=b"\x0a" * 3073), "the test labels run from 10 to 10; there are 10"),
-        (_pickled(pixels((20, 3000)), [0] * 20), "data_batch_1: data has the shape (20, 3000), expected (20, 3072)"),
-        (_pickled(pixels((20, 3072)), [0] * 19), "data_batch_1: data has the shape (20, 3072), expected (19, 3072)"),
-        (_pickled(pixels((2, 3072)), [0, -1]), "data_batch_1 is no batch of CIFAR-10: it needs labels 0..9"),
+        (
+            _pickled(pixels((20, 3000)), [0] * 20),
+            "data_batch_1: data has the shape (20, 3000), expected (20, 3072)",
+        ),
+        (
+            _pickled(pixels((20, 3072)), [0] * 19),
+            "data_batch_1: data has the shape (20, 3072), expected (19, 3072)",
+        ),
+        (
+            _pickled(pixels((2, 3072)), [0, -1]),
+            "data_batch_1 is no batch of CIFAR-10: it needs labels 0..9",
+        ),
         (_damaged_tar, "is no tar file, or a damaged one"),
         (_zip, "image files in class folders are read by the data set 'arrays'"),
         (_npz(test_x=None, test_y=None), "test_x and test_y are missing"),

@@ -64,14 +64,15 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(path, "r:*") as archive:
             for entry in archive:
-                opened = archive.extractfile(entry) if Path(entry.name).name in wanted else None
-                if opened is not None:
-                    yield entry.name, opened.read()
+                # Files only: a link may lead to itself.
+                if entry.isreg() and Path(entry.name).name in wanted:
+                    opened = archive.extractfile(entry)
+                    yield entry.name, opened.read() if opened else b""
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file or folder") from None
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, OSError, EOFError, MemoryError, zlib.error) as error:
         hint = f"; {_ELSEWHERE}" if path.suffix == ".zip" else ""
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or repr(error)).splitlines()[0]
         raise InputError(f"{path} is no tar file, or a damaged one: {reason}{hint}") from None
 
 
@@ -93,7 +94,9 @@ def _python(content: bytes, name: str) -> Images:
     match fields:
         case {
             "labels": list(numbers),
-            "data": Call(state=(_, (int(count), int(width)), Call(arguments=kind), False, str(raw))),
+            "data": Call(
+                state=(_, (int(count), int(width)), Call(arguments=kind), False, str(raw))
+            ),
         }:
             if (count, width) != (len(numbers), PIXELS):
                 shapes = f"({count}, {width}), expected ({len(numbers)}, {PIXELS}) for its labels"

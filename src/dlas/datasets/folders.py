@@ -33,7 +33,14 @@ class Tree:
             return self.place / name
         try:
             return io.BytesIO(self.archive.read(name))
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            RuntimeError,
+            MemoryError,
+        ) as error:
             raise InputError(f"{self.place}: {name} cannot be read: {error}") from None
 
 

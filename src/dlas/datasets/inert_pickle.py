@@ -44,6 +44,7 @@ def _carried_out(content: bytes) -> Any:
         del stack[start:]
         return items
 
+    argument: Any
     for opcode, argument, _ in pickletools.genops(content):
         match opcode.name:
             case "PROTO":

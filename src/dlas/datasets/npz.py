@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,10 @@ NAMES = {
 }
 
 #: What numpy raises for files that are no .npz, or truncated, or damaged.
-_DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    OSError, ValueError, TypeError, EOFError, KeyError, RuntimeError, SyntaxError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class Arrays(NamedTuple):
@@ -81,7 +85,8 @@ def _load(path: Path) -> Mapping[str, NDArray[Any]]:
         if isinstance(loaded, np.ndarray):
             raise InputError(f"{path} is one array without a name; save it with numpy.savez")
         with loaded as file:
-            return {name: file[name] if name in known else np.empty(0) for name in file.files}
+            # numpy gives what does not begin like an array as bytes.
+            return {n: _array(file[n], n) if n in known else np.empty(0) for n in file.files}
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
     except MemoryError:
@@ -90,6 +95,12 @@ def _load(path: Path) -> Mapping[str, NDArray[Any]]:
         pickled = "pickle" in str(error) and zipfile.is_zipfile(path)
         reason = "it holds Python objects, which dlas never loads" if pickled else str(error)
         raise InputError(f"{path} cannot be read as an .npz file: {reason}") from None
+
+
+def _array(value: NDArray[Any] | bytes, name: str) -> NDArray[Any]:
+    if isinstance(value, bytes):
+        raise ValueError(f"{name} is no array")
+    return value
 
 
 def _first(found: Mapping[str, Any], names: Sequence[str]) -> str | None:

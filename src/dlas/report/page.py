@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,14 @@ def write_report(frame: pd.DataFrame, info: ReportInfo, path: Path) -> Path:
 
     Raises StoreError where it cannot be written; an older page then stays as it was."""
     text = render(frame, info)
-    aside = path.with_name(f".{path.name}.part")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     except OSError as error:
+        with suppress(OSError):  # the folder itself may be what cannot be reached
+            aside.unlink(missing_ok=True)
         raise StoreError(f"{path}: the report cannot be written: {error.strerror}") from error
     return path
 
