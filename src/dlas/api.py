@@ -77,4 +77,6 @@ def _study(study: StudyLike) -> Study:
 
 
 def _store(store: Store | str | os.PathLike[str] | None) -> Store:
-    return store if isinstance(store, Store) else open_store(store if store is None else Path(store))
+    return (
+        store if isinstance(store, Store) else open_store(store if store is None else Path(store))
+    )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
 
 from dlas.errors import InputError
+from dlas.places import cache_folder
+
+#: The digest of a folder this large is kept by the names, sizes and times of its files: reading
+#: ImageNet for every command would take minutes.
+KEPT_FROM_BYTES = 64 << 20
 
 
 def digest(path: Path) -> str:
@@ -41,6 +47,22 @@ def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
 
 @lru_cache(maxsize=64)
 def _folder_digest(path: Path, state: tuple[tuple[str, int, int], ...]) -> str:
+    if sum(size for _, size, _ in state) < KEPT_FROM_BYTES:
+        return _read_folder(path, state)
+    known = hashlib.sha256(repr((str(path), state)).encode()).hexdigest()
+    kept = cache_folder() / "digests" / known
+    if kept.exists():
+        return kept.read_text()
+    found = _read_folder(path, state)
+    with contextlib.suppress(OSError):  # where nothing can be kept, it is read again next time
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        scratch = kept.with_suffix(f".{os.getpid()}")
+        scratch.write_text(found)
+        scratch.replace(kept)
+    return found
+
+
+def _read_folder(path: Path, state: tuple[tuple[str, int, int], ...]) -> str:
     total = hashlib.sha256()
     for name, size, mtime_ns in state:
         total.update(f"{name}\0{_file_digest(path / name, size, mtime_ns)}\n".encode())

@@ -9,7 +9,7 @@ class DlasError(Exception):
 
 
 class SpecError(DlasError):
-    """A stack or study says something it cannot mean. ``path`` is its place, like ``$.model.width``."""
+    """A stack or study says what it cannot mean. ``path`` is the place, like ``$.model.width``."""
 
     def __init__(self, path: str, sentence: str) -> None:
         super().__init__(f"{path}: {sentence}")

@@ -101,6 +101,10 @@ def load(folder: Path | str) -> Executable:
 def _check_tools(folder: Path, then: dict[str, str], now: dict[str, str]) -> None:
     for tool, version in then.items():
         found = now.get(tool, "absent")
+        if found != version and tool == "target":
+            raise InputError(
+                f"{folder} was compiled for {version}, and this is {found}: compile it here"
+            )
         if found != version:
             raise InputError(
                 f"{folder} was compiled with {tool} {version}, and here it is {found}: "

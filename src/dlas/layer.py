@@ -69,30 +69,38 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {f"dlas.{self.name}": str(self.revision), **versions}
 
     def label(self) -> str:
-        """A short name for people: the member and the fields that differ from their defaults, its
-        own before those that all of its layer have."""
-        inherited = type(self).__mro__[1].__struct_fields__  # type: ignore[attr-defined]
-        changed = _changed(self)
+        """A short name for people: the member and its plain fields that differ from their
+        defaults, the required ones first, inherited ones last."""
+        return self._label(_changed(self, nested=False))
+
+    def full_label(self) -> str:
+        """The same with nested tables, such as a training recipe."""
+        return self._label(_changed(self, nested=True))
+
+    def _label(self, changed: dict[str, Any]) -> str:
+        inherited = type(self).__mro__[1].__struct_fields__  # type: ignore[attr-defined]  # a Struct
+        required = {info.name for info in msgspec.structs.fields(type(self)) if info.required}
         paths = input_fields(type(self))
         shown = [
             Path(changed[name]).name if name in paths else _brief(changed[name])
-            for name in sorted(changed, key=lambda name: name in inherited)
+            for name in sorted(changed, key=lambda n: (n not in required, n in inherited))
         ]
         return f"{self.name}({', '.join(shown)})" if shown else self.name
 
 
-def _changed(value: msgspec.Struct) -> dict[str, Any]:
+def _changed(value: msgspec.Struct, nested: bool) -> dict[str, Any]:
     """The fields without a default, and those that differ from it."""
     return {
         info.name: getattr(value, info.name)
         for info in msgspec.structs.fields(type(value))
-        if info.required or getattr(value, info.name) != info.default
+        if (info.required or getattr(value, info.name) != info.default)
+        and (nested or not isinstance(getattr(value, info.name), msgspec.Struct))
     }
 
 
 def _brief(value: Any) -> str:
     if isinstance(value, msgspec.Struct):
-        value = _changed(value) or type(value).__name__.lower()
+        value = _changed(value, nested=True) or type(value).__name__.lower()
     if isinstance(value, dict):
         return " ".join(f"{key}={_brief(item)}" for key, item in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -112,8 +120,10 @@ def input_fields(member: type[Member]) -> tuple[str, ...]:
     info = msgspec.inspect.type_info(member)
     assert isinstance(info, msgspec.inspect.StructType)
     for field in info.fields:
-        kinds = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,)
-        if any(isinstance(kind, msgspec.inspect.Metadata) and (kind.extra or {}).get("input") for kind in kinds):
+        kind = field.type
+        kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+        marks = [k.extra or {} for k in kinds if isinstance(k, msgspec.inspect.Metadata)]
+        if any(mark.get("input") for mark in marks):
             found.append(field.name)
     return tuple(found)
 

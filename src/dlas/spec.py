@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -28,8 +29,8 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 def parse_member(layer: str, value: Any, path: str, folder: Path | None = None) -> Member:
-    """A member from ``"name"``, ``{"name": …, field: …}`` or the short form ``{"onnx": "net.onnx"}``
-    (a member's name with its first field). Relative input paths are taken from ``folder``."""
+    """A member from ``"name"``, ``{"name": …, field: …}`` or the short ``{"onnx": "net.onnx"}``
+    (a member's name with its leading field). Relative input paths are taken from ``folder``."""
     if isinstance(value, Member):
         return value
     name, fields = _name_and_fields(layer, value, path)
@@ -57,18 +58,25 @@ def _name_and_fields(layer: str, value: Any, path: str) -> tuple[str, dict[str, 
     if len(named) != 1:
         raise SpecError(path, f"has no name; there are {', '.join(sorted(table(layer)))}")
     kind = member(layer, named[0])
-    if not kind.__struct_fields__:
-        raise SpecError(path, f"{named[0]} takes no value; write {{name = {named[0]!r}}}")
-    # A subclass lists inherited fields first: the member's own first field is the short form's.
-    inherited = set(kind.__mro__[1].__struct_fields__)  # type: ignore[attr-defined]  # a Struct
-    own = [field for field in kind.__struct_fields__ if field not in inherited]
-    fields[(own or list(kind.__struct_fields__))[0]] = fields.pop(named[0])
+    fields[_leading_field(kind, path)] = fields.pop(named[0])
     return named[0], fields
+
+
+def _leading_field(kind: type[Member], path: str) -> str:
+    """What the short form sets: the first field that must be given, else the member's own first."""
+    infos = msgspec.structs.fields(kind)
+    required = [info.name for info in infos if info.required]
+    inherited = kind.__mro__[1].__struct_fields__  # type: ignore[attr-defined]  # a Struct too
+    own = [info.name for info in infos if info.name not in inherited]
+    if not required + own:
+        raise SpecError(path, f"{kind.name} takes no value; write {{name = {kind.name!r}}}")
+    return (required + own)[0]
 
 
 def parse_struct(kind: type[_Struct], fields: Any, path: str, what: str) -> _Struct:
     """``kind`` from plain data. SpecError gives the place, the value and what is allowed there."""
     _refuse_unknown(inspect.type_info(kind), fields, path, what)
+    _refuse_nonfinite(fields, path)
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
@@ -87,6 +95,18 @@ def _refuse_unknown(info: inspect.Type, value: Any, path: str, what: str) -> Non
         elif isinstance(choice, inspect.VarTupleType) and isinstance(value, (list, tuple)):
             for index, item in enumerate(value):
                 _refuse_unknown(choice.item_type, item, f"{path}[{index}]", what)
+
+
+def _refuse_nonfinite(value: Any, path: str) -> None:
+    """No field means anything at infinity or NaN, and a key could not be made of them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SpecError(path, f"{value} is not a finite number")
+    items = value.items() if isinstance(value, Mapping) else ()
+    for key, item in items:
+        _refuse_nonfinite(item, f"{path}.{key}")
+    if isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _refuse_nonfinite(item, f"{path}[{index}]")
 
 
 def _located(
@@ -115,7 +135,9 @@ def _choices(info: inspect.Type) -> list[inspect.Type]:
     if isinstance(info, inspect.Metadata):
         return _choices(info.type)
     if isinstance(info, inspect.UnionType):
-        return [c for item in info.types for c in _choices(item) if not isinstance(c, inspect.NoneType)]
+        return [
+            c for item in info.types for c in _choices(item) if not isinstance(c, inspect.NoneType)
+        ]
     return [info]
 
 
@@ -123,12 +145,16 @@ def _allowed(info: inspect.Type, value: Any) -> str:
     parts = []
     for choice in _choices(info):
         if isinstance(choice, inspect.LiteralType):
-            parts.append("one of " + ", ".join(map(str, choice.values)) + _near(value, choice.values))
+            parts.append(
+                "one of " + ", ".join(map(str, choice.values)) + _near(value, choice.values)
+            )
         elif isinstance(choice, (inspect.IntType, inspect.FloatType)):
             interval = _interval(choice)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             whole = isinstance(choice, inspect.FloatType) or isinstance(value, int)
-            noun = "" if number and whole and interval else _NOUN[type(choice)] + " " * bool(interval)
+            noun = (
+                "" if number and whole and interval else _NOUN[type(choice)] + " " * bool(interval)
+            )
             parts.append(f"{noun}{interval}")
         elif isinstance(choice, inspect.TupleType):
             parts.append(f"a list of {len(choice.item_types)}")
@@ -143,7 +169,10 @@ def _near(value: Any, known: Any) -> str:
 
 
 def _interval(info: inspect.IntType | inspect.FloatType) -> str:
-    low, high = info.ge if info.ge is not None else info.gt, info.le if info.le is not None else info.lt
+    low, high = (
+        info.ge if info.ge is not None else info.gt,
+        info.le if info.le is not None else info.lt,
+    )
     if low is None and high is None:
         return ""
     left = "(-inf" if low is None else f"{'[' if info.ge is not None else '('}{low:g}"

@@ -41,7 +41,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
         """A stack from a table with the six fields; ``optimizations`` is an ordered list."""
         for key in value:
             if key not in FIELDS:
-                raise SpecError(f"{path}.{key}", f"not a field of a stack{did_you_mean(key, FIELDS)}")
+                raise SpecError(
+                    f"{path}.{key}", f"not a field of a stack{did_you_mean(key, FIELDS)}"
+                )
         fields: dict[str, Any] = {}
         for field in FIELDS:
             item = value.get(field, DEFAULTS.get(field))
@@ -78,23 +80,31 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
 
     def labels(self) -> dict[str, str]:
         """Short names per field, for tables."""
-        return {
-            field: " + ".join(m.label() for m in value) or "none" if isinstance(value, tuple) else value.label()
-            for field, value in msgspec.structs.asdict(self).items()
-        }
+        return {field: label(value) for field, value in msgspec.structs.asdict(self).items()}
 
     def label(self) -> str:
         return " · ".join(self.labels().values())
 
 
-def parse_field(field: str, value: Any, path: str, folder: Path | None) -> Member | tuple[Member, ...]:
+def label(value: Member | tuple[Member, ...], full: bool = False) -> str:
+    """A field's short name, or its ``full`` one with nested tables."""
+    if not isinstance(value, tuple):
+        return value.full_label() if full else value.label()
+    return " + ".join(label(member, full) for member in value) or "none"
+
+
+def parse_field(
+    field: str, value: Any, path: str, folder: Path | None
+) -> Member | tuple[Member, ...]:
     """One field of a stack: a member, or for ``optimizations`` an ordered list of members."""
     layer = FIELDS[field]
     if field != "optimizations":
         return parse_member(layer, value, path, folder)
     if isinstance(value, str) and value == "none":
         return ()
-    items: Sequence[Any] = [value] if isinstance(value, (str, Mapping, Member)) else cast(Sequence[Any], value)
+    items: Sequence[Any] = (
+        [value] if isinstance(value, (str, Mapping, Member)) else cast(Sequence[Any], value)
+    )
     if not isinstance(items, Sequence):
         raise SpecError(path, f"{value!r} is not a list of optimizations")
     return tuple(parse_member(layer, item, f"{path}[{i}]", folder) for i, item in enumerate(items))

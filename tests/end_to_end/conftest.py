@@ -41,9 +41,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info.mkdir(parents=True)
     (site / "dlas_faulty.py").write_text(FAULTY)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 0\n")
-    (info / "entry_points.txt").write_text(
-        "[dlas.optimizations]\nfaulty = dlas_faulty:Faulty\n"
-    )
+    (info / "entry_points.txt").write_text("[dlas.optimizations]\nfaulty = dlas_faulty:Faulty\n")
     path = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 

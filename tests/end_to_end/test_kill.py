@@ -1,4 +1,4 @@
-"""Killed at any moment, a study resumes, repeats nothing that was finished, and its store is whole."""
+"""Killed at any moment, a study resumes, repeats nothing finished, and its store is whole."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_kill_nine_at_random_points(tmp_path: Path) -> None:
             children = psutil.Process(process.pid).children(recursive=True)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
-            gone, alive = psutil.wait_procs(children, timeout=10)
+            _, alive = psutil.wait_procs(children, timeout=10)
             assert not alive, f"workers outlived the study: {alive}"
         if (tmp_path / "store" / "results.sqlite").exists():
             assert rows(tmp_path, "PRAGMA integrity_check") == [("ok",)]

@@ -19,12 +19,12 @@ from dlas.errors import Refused, SpecError
 from dlas.executable import compile_network
 from dlas.hardware.local import Local
 from dlas.hardware.process import ProcessSession
-from dlas.hardware.target import host
 from dlas.measure.interleave import Contender, measure
 from dlas.measure.observation import Failure, Observation, Outcome
 from dlas.measure.protocol import Protocol, SessionError
 from dlas.plan import Plan
 from dlas.spec import parse_member
+from dlas.target.target import host
 from dlas.testing.networks import tiny
 
 #: A third-party system that behaves as its field says.

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from dlas.hardware.energy import Meter, find_counters
-from dlas.hardware.linux import read_target
 from dlas.hardware.memory import available_bytes, peak_bytes
 from dlas.measure import fitness
 from dlas.measure.conditions import Conditions, judge, others_share, read_conditions, steal_share
+from dlas.target.linux import read_target
 
 CPU = "sys/devices/system/cpu"
 

@@ -186,8 +186,9 @@ OBJECTS = np.array([{}] * 40, object)
         (_bad(y=np.eye(4)[labels(40, 4)]), "train_y has shape (40, 4), expected (N,)"),
         (_bad(y=labels(40, 4) / 1), "train_y is float64, expected whole class numbers from 0"),
         (_bad(y=labels(40, 4) - 1), "train_y runs from -1 to 2; class numbers start at 0"),
-        (_bad(y=labels(40, 4) + 1), "no training image is of class 0 (0)"),
-        (_bad(y=labels(40, 3)), "no training image is of class 3 (3)"),
+        (_bad(y=labels(40, 4) + 1), "no training image is of class 0"),
+        (_bad(y=labels(40, 3)), "no training image is of class 3"),
+        (_bad(y=labels(40, 2) * 2_000_000_000), "no training image is of class 1"),
         (
             _bad(y=labels(40, 5), classes=np.array(list("abcd"))),
             "labels run from 0 to 4; there are 4",
@@ -355,7 +356,7 @@ LARGER = image_file((9, 7, 3))
         ),
         (
             _tree({**CATS, "dog/1.png": image_file()}),
-            "class dog is too small: the other splits take its 1, none is left",
+            "class dog: the other splits take all its images (1), none is left",
         ),
     ],
 )

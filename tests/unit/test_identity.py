@@ -16,7 +16,11 @@ from dlas.stack import Stack
 
 BASE = {"dataset": "synthetic", "model": "tiny", "system": "onnxruntime", "hardware": "null"}
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
@@ -28,7 +32,13 @@ def test_canonical_form_does_not_depend_on_order(value: dict[str, object]) -> No
 
 
 def node(**change: object) -> Node:
-    fields = {"layer": "models", "spec": {"name": "tiny"}, "content": {}, "tools": {}, "parent": "p"}
+    fields = {
+        "layer": "models",
+        "spec": {"name": "tiny"},
+        "content": {},
+        "tools": {},
+        "parent": "p",
+    }
     return Node(**{**fields, **change})  # type: ignore[arg-type]
 
 
@@ -62,7 +72,10 @@ def test_stacks_share_prefixes() -> None:
 
 
 def test_a_default_written_out_is_the_same_choice() -> None:
-    written = {"name": "tiny", **{k: v for k, v in Stack.parse(BASE).model.spec().items() if k != "name"}}
+    written = {
+        "name": "tiny",
+        **{k: v for k, v in Stack.parse(BASE).model.spec().items() if k != "name"},
+    }
     assert Stack.parse({**BASE, "model": written}).chain() == Stack.parse(BASE).chain()
 
 

@@ -18,7 +18,7 @@ from dlas.hardware.probe import (
     read_probe,
     working_sets,
 )
-from dlas.hardware.target import Cache, Target, host
+from dlas.target.target import Cache, Target, host
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
 

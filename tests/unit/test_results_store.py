@@ -55,7 +55,9 @@ def test_observations_are_appended(results: Results) -> None:
     key = Stack.parse(BASE).chain()[-1].key
     fill(results, Stack.parse(BASE))
     for value in (1.0, 2.0):
-        results.add_observation(key, Measured("2026-01-01", np.array([value] * 3), {"warnings": []}), 0.1)
+        results.add_observation(
+            key, Measured("2026-01-01", np.array([value] * 3), {"warnings": []}), 0.1
+        )
     first, second = results.observations([key])[key]
     assert first.samples_s.tolist() == [1.0] * 3
     assert second.samples_s.tolist() == [2.0] * 3

@@ -41,7 +41,10 @@ def test_axes_multiply_and_impossible_pairs_are_dropped() -> None:
 
 
 def test_the_same_stack_twice_counts_once() -> None:
-    assert len(study(axes={"system": ["onnxruntime", {"name": "onnxruntime", "threads": 1}]}).stacks) == 1
+    assert (
+        len(study(axes={"system": ["onnxruntime", {"name": "onnxruntime", "threads": 1}]}).stacks)
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,8 +54,14 @@ def test_the_same_stack_twice_counts_once() -> None:
         ({"axes": {}}, "$.base.system: a study needs this field, here or in axes"),
         ({"axes": {"system": []}}, "$.axes.system: an empty list leaves no stack"),
         ({"axes": {"system": "tvm"}}, "$.axes.system: 'tvm' is not a list of alternatives"),
-        ({"axes": {"sistem": ["tvm"]}}, "$.axes.sistem: not a field of a stack; did you mean 'system'?"),
-        ({"axes": {"system": ["tvn"]}}, "$.axes.system[0]: 'tvn' is not one of the systems; did you mean 'tvm'?"),
+        (
+            {"axes": {"sistem": ["tvm"]}},
+            "$.axes.sistem: not a field of a stack; did you mean 'system'?",
+        ),
+        (
+            {"axes": {"system": ["tvn"]}},
+            "$.axes.system[0]: 'tvn' is not one of the systems; did you mean 'tvm'?",
+        ),
         ({"axes": {"system": ["tvm"], "model": ["tiny"]}}, "$.axes.model: stands in base too"),
         (
             {"axes": {"system": ["tvm"], "algorithm": ["vendor"]}},
@@ -82,7 +91,10 @@ def test_mistakes(change: dict[str, Any], message: str) -> None:
         ("name = 3", "$.name: 3 is not a text"),
         ("name = 's'\nbase = 3", "$.base: 3 is not a table"),
         ("name = 's'\naxis = 3", "$.axis: not a field of a study; did you mean 'axes'?"),
-        ("name = 's'\n[base]\ndataset = 'digit'", "$.base.dataset: 'digit' is not one of the datasets"),
+        (
+            "name = 's'\n[base]\ndataset = 'digit'",
+            "$.base.dataset: 'digit' is not one of the datasets",
+        ),
     ],
 )
 def test_mistakes_in_a_file_name_the_file(tmp_path: Path, text: str, message: str) -> None:
@@ -104,7 +116,9 @@ def test_no_file_and_not_a_file(tmp_path: Path) -> None:
         Study.open(tmp_path / "b.toml")
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "studies").glob("*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "studies").glob("*.toml")), ids=lambda p: p.stem
+)
 def test_the_shipped_studies_are_valid(path: Path) -> None:
     made = Study.open(path)
     assert made.name == path.stem

@@ -33,7 +33,7 @@ class Example(Member, frozen=True, kw_only=True):
     [
         ({"sparsity": 1.2}, "$.e.sparsity: 1.2 is not in [0, 1)"),
         ({"sparsity": -1}, "$.e.sparsity: -1 is not in [0, 1)"),
-        ({"sparsity": float("nan")}, "$.e.sparsity: nan is not in [0, 1)"),
+        ({"sparsity": float("nan")}, "$.e.sparsity: nan is not a finite number"),
         ({"sparsity": "much"}, "$.e.sparsity: 'much' is not a number in [0, 1)"),
         ({"sparsity": True}, "$.e.sparsity: True is not a number in [0, 1)"),
         ({}, "$.e.sparsity: example needs this field"),
@@ -70,7 +70,10 @@ def test_mistakes(fields: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     "value, message",
     [
-        ("weigth_pruning", "'weigth_pruning' is not one of the optimizations; did you mean 'weight_pruning'?"),
+        (
+            "weigth_pruning",
+            "'weigth_pruning' is not one of the optimizations; did you mean 'weight_pruning'?",
+        ),
         (3, "3 is neither a name nor a table with one"),
         ({"sparsity": 0.5}, "has no name; there are "),
         ({"name": 3}, "$.o.name: 3 is not a name"),
@@ -97,7 +100,9 @@ def test_paths_expand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert expand_path("${DLAS_TEST_PLACE:-x}/a", tmp_path, "$") == "/data/a"
     assert expand_path("${DLAS_TEST_NOWHERE:-x}/a", tmp_path, "$") == str(tmp_path / "x/a")
     assert expand_path("../a", tmp_path / "b", "$") == str(tmp_path / "a")
-    with pytest.raises(SpecError, match=r"\$\.p: the environment variable DLAS_TEST_NOWHERE is not set"):
+    with pytest.raises(
+        SpecError, match=r"\$\.p: the environment variable DLAS_TEST_NOWHERE is not set"
+    ):
         expand_path("$DLAS_TEST_NOWHERE/a", tmp_path, "$.p")
 
 

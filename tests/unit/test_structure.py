@@ -1,4 +1,4 @@
-"""The shape of the code itself: who may import whom, how large a file may be, how fast it starts."""
+"""The shape of the code: who may import whom, how large a file may be, what starting costs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST = 400
 #: Lower ranks may not import higher ones. The six layers share a rank, but none imports another.
 RANKS = (
     ("errors", "node"),
-    ("layer", "content", "spec", "context"),
+    ("layer", "content", "places", "spec", "context", "target"),
     ("images", "data", "network", "plan", "executable", "stack", "training", "evaluate"),
     ("measure.protocol", "measure.statistics"),
     LAYERS,
@@ -48,7 +48,9 @@ def modules_of(path: Path) -> list[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dlas."):
             found.append(node.module.removeprefix("dlas."))
         elif isinstance(node, ast.Import):
-            found += [a.name.removeprefix("dlas.") for a in node.names if a.name.startswith("dlas.")]
+            found += [
+                a.name.removeprefix("dlas.") for a in node.names if a.name.startswith("dlas.")
+            ]
     return found
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dlas.hardware import linux, macos
-from dlas.hardware.cgroup import cpu_quota, memory_left
-from dlas.hardware.isa import llvm_attributes, vector, x86_name
 from dlas.hardware.local import last_cores
-from dlas.hardware.target import Target, host
+from dlas.target import linux, macos
+from dlas.target.cgroup import cpu_quota, memory_left
+from dlas.target.isa import llvm_attributes, vector, x86_name
+from dlas.target.target import Target, host
 
 CPU = "sys/devices/system/cpu"
 ZEN4 = "fpu sse4_2 popcnt avx avx2 fma f16c bmi2 avx512f avx512bw avx512cd avx512dq avx512vl"

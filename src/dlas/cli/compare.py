@@ -6,7 +6,7 @@ from dlas.cli.options import StackKey, StoreOption
 
 
 def compare(a: StackKey, b: StackKey, store: StoreOption = None) -> None:
-    """Compare two stacks: where they differ, and how much faster, smaller or more accurate one is."""
+    """Compare two stacks: where they differ, and by how much."""
     from rich.console import Console
 
     from dlas.cli.stacks import find_row

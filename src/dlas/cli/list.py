@@ -8,7 +8,9 @@ import typer
 
 
 def list_members(
-    layer: Annotated[str | None, typer.Argument(help="One layer only, such as optimizations.")] = None,
+    layer: Annotated[
+        str | None, typer.Argument(help="One layer only, such as optimizations.")
+    ] = None,
 ) -> None:
     """List the members of each layer with their fields, and whether this machine can use them."""
     import inspect

@@ -45,7 +45,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Which choices, from data set to hardware, make your network fast, small and still accurate
@@ -57,6 +60,7 @@ def root(
 
 def main() -> None:
     """Errors a user can mend are one sentence and exit status 2; Ctrl-C is 130."""
+    sys.path.insert(0, "")  # a factory is looked for where the user stands
     try:
         app()
     except DlasError as error:

@@ -13,4 +13,6 @@ StoreOption = Annotated[
 ]
 StudyFile = Annotated[Path, typer.Argument(help="A study, as a TOML file.")]
 StudyName = Annotated[str, typer.Argument(help="A study: its TOML file or its name in the store.")]
-StackKey = Annotated[str, typer.Argument(help="A stack: the first digits of its key, as `dlas show` prints.")]
+StackKey = Annotated[
+    str, typer.Argument(help="A stack: the first digits of its key, as `dlas show` prints.")
+]

@@ -6,7 +6,7 @@ from dlas.cli.options import StoreOption, StudyFile
 
 
 def plan(study: StudyFile, store: StoreOption = None) -> None:
-    """Show what a run would do: what is there already, what is to be made, how long it should take."""
+    """Show what a run would do: what is there, what is to be made, how long it should take."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -44,5 +44,7 @@ def plan(study: StudyFile, store: StoreOption = None) -> None:
     missing = {m.missing() for m in planned.members.values()} - {None}
     for sentence in sorted(map(str, missing)):
         console.print(f"[yellow]missing[/] {escape(sentence)}", soft_wrap=True)
-    total = Remaining(planned, jobs).expect(planned.nodes[key] for key in planned.nodes if key in todo)
+    total = Remaining(planned, jobs).expect(
+        planned.nodes[key] for key in planned.nodes if key in todo
+    )
     console.print(f"{len(todo)} steps to do, about {total:.0f} s")

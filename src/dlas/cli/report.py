@@ -13,7 +13,9 @@ from dlas.cli.options import StoreOption, StudyName
 def report(
     study: StudyName,
     store: StoreOption = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write it.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write it.")
+    ] = None,
 ) -> None:
     """Write a study's report: one HTML page that works offline."""
     from dlas import api

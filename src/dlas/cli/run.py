@@ -13,7 +13,8 @@ def run(
     study: StudyFile,
     store: StoreOption = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Nodes made at once, sharing the cores [one per core].")
+        int | None,
+        typer.Option(min=1, help="Nodes made at once, sharing the cores [one per core]."),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
     time_limit: Annotated[
@@ -41,7 +42,9 @@ def run(
                 opened, place, limits=usual_limits(jobs, time_limit), retry=retry, watcher=progress
             )
     except KeyboardInterrupt:
-        console.print(f"Stopped. What is finished is kept; go on with: dlas run {study}", markup=False)
+        console.print(
+            f"Stopped. What is finished is kept; go on with: dlas run {study}", markup=False
+        )
         raise typer.Exit(130) from None
     console.print(summary(frame))
     path = api.report(opened.name, place)

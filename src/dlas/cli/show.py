@@ -12,7 +12,8 @@ from dlas.cli.options import StoreOption
 
 def show(
     study: Annotated[
-        str | None, typer.Argument(help="A study: its TOML file or its name; none lists the studies.")
+        str | None,
+        typer.Argument(help="A study: its TOML file or its name; none lists the studies."),
     ] = None,
     store: StoreOption = None,
     export: Annotated[
@@ -32,7 +33,9 @@ def show(
     place = open_store(store)
     if study is None:
         names = place.results.studies()
-        console.print("\n".join(names) if names else "no study was run with this store yet", markup=False)
+        console.print(
+            "\n".join(names) if names else "no study was run with this store yet", markup=False
+        )
         return
     frame = api.results(study, place)
     if export is None:

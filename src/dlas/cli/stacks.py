@@ -15,7 +15,9 @@ def find_key(store: Store, prefix: str) -> str:
     """The one stack whose key starts so. StoreError where there is none, or several."""
     keys = store.results.find(prefix)
     if not keys:
-        raise StoreError(f"no stack with a key that starts with {prefix!r}; `dlas show STUDY` lists them")
+        raise StoreError(
+            f"no stack with a key that starts with {prefix!r}; `dlas show STUDY` lists them"
+        )
     if len(keys) > 1:
         some = ", ".join(key[:12] for key in keys[:4])
         raise StoreError(f"{len(keys)} stacks start with {prefix!r} ({some} …); give more digits")

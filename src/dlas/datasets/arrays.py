@@ -63,7 +63,12 @@ class Arrays(Dataset, frozen=True, kw_only=True):
         found = read_npz(Path(self.path), self.layout)
         train = array_source(*found.train)
         test = array_source(*found.test) if found.test else None
-        last = max(source.labels.max() for source in (train, test or train))
+        last = max(int(source.labels.max()) for source in (train, test or train))
+        present = set(train.labels.tolist())
+        gap = min(set(range(len(present) + 1)) - present)
+        if gap < (len(found.classes) if found.classes else last + 1):
+            name = f" ({found.classes[gap]})" if found.classes else ""
+            raise InputError(f"{self.path}: no training image is of class {gap}{name}")
         classes = found.classes or tuple(map(str, range(last + 1)))
         scale = 255 if found.train[0].dtype == np.uint8 else 1
         self._write(context, train, test, classes, scale)
@@ -102,10 +107,6 @@ class Arrays(Dataset, frozen=True, kw_only=True):
         classes: tuple[str, ...],
         scale: float,
     ) -> None:
-        absent = set(range(len(classes))) - set(train.labels.tolist())
-        if absent:
-            name = classes[min(absent)]
-            raise InputError(f"{self.path}: no training image is of class {min(absent)} ({name})")
         if test is None:
             self.write_pool(context, train, self.test_share, classes, scale)
         else:

@@ -113,8 +113,8 @@ def _refuse_lost(labels: Labels, kept: Indices, classes: Sequence[str]) -> None:
     lost = [int(label) for label in np.setdiff1d(labels, labels[kept]) if label < len(classes)]
     if lost:
         count = int((labels == lost[0]).sum())
-        name = f"class {classes[lost[0]]} is too small"
-        raise InputError(f"{name}: the other splits take its {count}, none is left to train on")
+        taken = f"the other splits take all its images ({count})"
+        raise InputError(f"class {classes[lost[0]]}: {taken}, none is left to train on")
 
 
 def _watched(

@@ -8,12 +8,13 @@ from typing import ClassVar
 from dlas.context import Context
 from dlas.datasets.base import Dataset
 from dlas.datasets.cifar_batches import read_batches
-from dlas.datasets.download import cache_folder, download
+from dlas.datasets.download import download
 from dlas.datasets.normalization import Named, Normalization
 from dlas.datasets.npz import Labelled, read_npz
 from dlas.datasets.source import array_source
 from dlas.errors import InputError
 from dlas.layer import InputPath
+from dlas.places import cache_folder
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"

@@ -18,16 +18,6 @@ CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
 
 
-def cache_folder() -> Path:
-    """``$DLAS_CACHE``, else the platform's place for a user's caches. Not made here."""
-    chosen = os.environ.get("DLAS_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return platformdirs.user_cache_path("dlas")
-
-
 def download(
     url: str,
     md5: str,

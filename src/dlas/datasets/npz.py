@@ -81,12 +81,11 @@ def _load(path: Path) -> Mapping[str, NDArray[Any]]:
     """The arrays that have one of the known names; the others only as a name."""
     known = {"classes"}.union(*NAMES.values())
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise InputError(f"{path} is one array without a name; save it with numpy.savez")
-        with loaded as file:
-            # numpy gives what does not begin like an array as bytes.
-            return {n: _array(file[n], n) if n in known else np.empty(0) for n in file.files}
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise InputError(f"{path} is one array without a name; save it with numpy.savez")
+            return {n: _array(loaded, n) if n in known else np.empty(0) for n in loaded.files}
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
     except MemoryError:
@@ -97,7 +96,8 @@ def _load(path: Path) -> Mapping[str, NDArray[Any]]:
         raise InputError(f"{path} cannot be read as an .npz file: {reason}") from None
 
 
-def _array(value: NDArray[Any] | bytes, name: str) -> NDArray[Any]:
+def _array(loaded: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
+    value: NDArray[Any] | bytes = loaded[name]  # bytes: what does not begin like an array
     if isinstance(value, bytes):
         raise ValueError(f"{name} is no array")
     return value

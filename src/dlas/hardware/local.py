@@ -10,10 +10,10 @@ import msgspec
 from dlas.errors import Refused, SpecError
 from dlas.executable import read_header
 from dlas.hardware.base import Hardware
-from dlas.hardware.linux import one_per_core
 from dlas.hardware.process import ProcessSession
-from dlas.hardware.target import Target, host
 from dlas.measure.protocol import Session
+from dlas.target.linux import one_per_core
+from dlas.target.target import Target, host
 
 
 class Local(Hardware, frozen=True, kw_only=True):

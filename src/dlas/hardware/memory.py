@@ -6,7 +6,7 @@ import re
 import resource
 from pathlib import Path
 
-from dlas.hardware.cgroup import ROOT, memory_left
+from dlas.target.cgroup import ROOT, memory_left
 
 
 def peak_bytes(root: Path = ROOT) -> int:

@@ -20,9 +20,9 @@ from pathlib import Path
 import msgspec
 
 from dlas.errors import InputError
-from dlas.hardware.linux import one_per_core
-from dlas.hardware.target import Target, host
 from dlas.measure.statistics import median, spread
+from dlas.target.linux import one_per_core
+from dlas.target.target import Target, host
 
 #: Short runs, and many: on a machine that others use, some fall between the others' turns.
 REPEATS, RUN_S = 30, 0.005

@@ -15,9 +15,9 @@ from typing import Protocol as Interface
 import msgspec
 
 from dlas.hardware import memory
-from dlas.hardware.cgroup import ROOT
-from dlas.hardware.linux import text_of
-from dlas.hardware.target import host
+from dlas.target.cgroup import ROOT
+from dlas.target.linux import text_of
+from dlas.target.target import host
 
 #: Shares of the machine's CPU time above which a measurement is doubted.
 OTHERS, STEAL = 0.05, 0.01

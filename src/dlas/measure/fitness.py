@@ -10,13 +10,13 @@ from typing import Literal
 
 import msgspec
 
-from dlas.hardware.cgroup import ROOT, cpu_quota
 from dlas.hardware.energy import find_counters
-from dlas.hardware.linux import text_of
 from dlas.hardware.memory import available_bytes
 from dlas.hardware.probe import find_compiler
-from dlas.hardware.target import Target, host
 from dlas.measure.conditions import OTHERS, governors, others_share, read_conditions, steal_share
+from dlas.target.cgroup import ROOT, cpu_quota
+from dlas.target.linux import text_of
+from dlas.target.target import Target, host
 
 _CPU = "sys/devices/system/cpu"
 _LOOK_S = 0.5

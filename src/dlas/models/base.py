@@ -13,7 +13,7 @@ from dlas.errors import InputError, Refused
 from dlas.layer import InputPath, Member, distribution_version
 from dlas.models.weights import load_weights
 from dlas.network import Network
-from dlas.training import Recipe
+from dlas.training import REVISION, Recipe
 
 
 class Model(Member, frozen=True, kw_only=True):
@@ -49,7 +49,9 @@ class Model(Member, frozen=True, kw_only=True):
         return network
 
     def tools(self) -> dict[str, str]:
-        training = {"torch": distribution_version("torch")} if self.train is not None else {}
+        if self.train is None:
+            return super().tools()
+        training = {"dlas.training": str(REVISION), "torch": distribution_version("torch")}
         return {**super().tools(), **training}
 
     def _check_fit(self, network: Network, data: Data) -> None:

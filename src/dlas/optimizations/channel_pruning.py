@@ -9,12 +9,10 @@ import msgspec
 
 from dlas.context import Context
 from dlas.data import Data
-from dlas.errors import SpecError
 from dlas.network import Network
 from dlas.network.channels import fixed_layers
-from dlas.optimizations.base import Optimization
-from dlas.optimizations.gradual import prune_gradually
-from dlas.training import Masks, Recipe
+from dlas.optimizations.gradual import GradualPruning
+from dlas.training import Masks
 
 REPORT = "channels.json"
 
@@ -28,7 +26,7 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
     kept_because: str = ""
 
 
-class ChannelPruning(Optimization, frozen=True, kw_only=True):
+class ChannelPruning(GradualPruning, frozen=True, kw_only=True):
     """Removes the share ``sparsity`` of the prunable channels: those whose filters have the least
     L1 norm (Li et al. 2017), with all that depends on them (torch-pruning's dependency graph, Fang
     et al. 2023). Channels that sums or depthwise convolutions tie together go together, by the sum
@@ -45,23 +43,13 @@ class ChannelPruning(Optimization, frozen=True, kw_only=True):
     modules: ClassVar[tuple[str, ...]] = ("torch", "torch_pruning")
     extra: ClassVar[str] = "torch"
 
-    sparsity: Annotated[float, msgspec.Meta(ge=0, lt=1)]
     scope: Literal["global", "layer"] = "layer"
     round_to: Annotated[int, msgspec.Meta(ge=1)] = 1
-    steps: Annotated[int, msgspec.Meta(ge=1)] = 1
-    fine_tune: Recipe | None = None
-    seed: int = 0
-
-    def check(self, path: str) -> None:
-        if self.steps > 1 and self.fine_tune is None:
-            raise SpecError(f"{path}.steps", "more than one step needs fine_tune")
 
     def refuses(self, network: Network) -> str | None:
-        if network.dtype != "float32":
-            return (
-                f"channel_pruning takes a float32 network, this one's layers are {network.dtype}: "
-                "prune before reducing precision"
-            )
+        sentence = super().refuses(network)
+        if sentence:
+            return sentence
         fixed = fixed_layers(network.model)
         if self.sparsity > 0 and all(row.name in fixed for row in network.layers):
             first = network.layers[0].name
@@ -76,7 +64,7 @@ class ChannelPruning(Optimization, frozen=True, kw_only=True):
         def prune(network: Network, share: float) -> tuple[Network, Masks]:
             return remover.prune(network, share), {}
 
-        pruned = prune_gradually(network, data, context, self, prune)
+        pruned = self.prune_gradually(network, data, context, prune)
         _write_report(context.folder, network, pruned)
         return pruned
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from dlas.context import Context
 from dlas.data import Data
-from dlas.errors import SpecError
 from dlas.network import Network
-from dlas.optimizations.base import Optimization
-from dlas.optimizations.gradual import prune_gradually
-from dlas.training import Masks, Recipe
+from dlas.optimizations.gradual import GradualPruning
+from dlas.training import Masks
 
 
-class WeightPruning(Optimization, frozen=True, kw_only=True):
+class WeightPruning(GradualPruning, frozen=True, kw_only=True):
     """Sets the share ``sparsity`` of the weights to zero, those of least magnitude (Han et al.
     2015), in all convolutions and dense layers, the first and the classifier among them; biases and
     BatchNorm are neither pruned nor counted. What is zero already counts, and stays zero.
@@ -32,26 +29,10 @@ class WeightPruning(Optimization, frozen=True, kw_only=True):
     modules: ClassVar[tuple[str, ...]] = ("torch",)
     extra: ClassVar[str] = "torch"
 
-    sparsity: Annotated[float, msgspec.Meta(ge=0, lt=1)]
     scope: Literal["global", "layer"] = "global"
-    steps: Annotated[int, msgspec.Meta(ge=1)] = 1
-    fine_tune: Recipe | None = None
-    seed: int = 0
-
-    def check(self, path: str) -> None:
-        if self.steps > 1 and self.fine_tune is None:
-            raise SpecError(f"{path}.steps", "more than one step needs fine_tune")
-
-    def refuses(self, network: Network) -> str | None:
-        if network.dtype == "float32":
-            return None
-        return (
-            f"weight_pruning takes a float32 network, this one's layers are {network.dtype}: "
-            "prune before reducing precision"
-        )
 
     def apply(self, network: Network, data: Data, context: Context) -> Network:
-        return prune_gradually(network, data, context, self, self._prune)
+        return self.prune_gradually(network, data, context, self._prune)
 
     def _prune(self, network: Network, share: float) -> tuple[Network, Masks]:
         masks = magnitude_masks(network, share, self.scope)

@@ -20,7 +20,7 @@ from dlas.store.tables import studies
 
 
 def gather_info(store: Store, study: str) -> ReportInfo:
-    """Read a study's circumstances from its nodes and measurements. StoreError where it is unknown."""
+    """A study's circumstances, from its nodes and measurements. StoreError where unknown."""
     members = store.results.members(study)
     keys = [member["key"] for member in members]
     nodes = store.results.nodes(keys)
@@ -46,7 +46,9 @@ def gather_info(store: Store, study: str) -> ReportInfo:
 
 
 def _machines(store: Store, leaves: Sequence[Node]) -> Iterable[Machine]:
-    fingerprints = {tuple(sorted(leaf.tools.items())): leaf.tools for leaf in leaves if "cpu" in leaf.tools}
+    fingerprints = {
+        tuple(sorted(leaf.tools.items())): leaf.tools for leaf in leaves if "cpu" in leaf.tools
+    }
     for tools in fingerprints.values():
         fingerprint = {name: value for name, value in tools.items() if not name.startswith("dlas.")}
         probe = read_probe(store.root, fingerprint)
@@ -92,7 +94,7 @@ def _protocol(leaves: Sequence[Node]) -> Protocol:
 
 
 def _versions(nodes: Iterable[Node]) -> dict[str, str]:
-    """Libraries that took part; a device's traits stand in its nodes' tools too and are left out."""
+    """Libraries that took part. The device's traits, tools of its node, are left out."""
     found = {
         name: version
         for node in nodes

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlas.measure.statistics import median_interval
-from dlas.node import Node
+from dlas.node import Node, canonical
 from dlas.store.results import Measured, Outcome, Results
 from dlas.store.schema import RESULTS
 
@@ -34,7 +33,7 @@ def results_frame(results: Results, study: str) -> pd.DataFrame:
         _row(study, member, _chain(nodes, member["key"]), outcomes, measured.get(member["key"]))
         for member in members
     ]
-    _add_speedups(rows)
+    _add_speedups(rows, members)
     return pd.DataFrame(rows, columns=[column.name for column in RESULTS])
 
 
@@ -114,17 +113,17 @@ def _measurement(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _add_speedups(rows: Sequence[dict[str, Any]]) -> None:
+def _add_speedups(rows: Sequence[dict[str, Any]], members: Sequence[Mapping[str, Any]]) -> None:
     """Latency of the same stack without optimizations over this one's."""
-    others = [name for name in _LABELS if name != "optimizations"]
-
-    def place(row: Mapping[str, Any]) -> tuple[str, ...]:
-        return tuple(str(row[name]) for name in others)
-
-    plain = {place(r): r["latency_s"] for r in rows if r["optimizations"] == "none" and "latency_s" in r}
-    for row in rows:
-        baseline = plain.get(place(row))
-        if baseline and row.get("latency_s"):
-            row["measured_speedup"] = baseline / row["latency_s"]
-        else:
-            row["measured_speedup"] = math.nan
+    places = [
+        canonical({key: value for key, value in member["stack"].items() if key != "optimizations"})
+        for member in members
+    ]
+    plain = {
+        place: row["latency_s"]
+        for place, row, member in zip(places, rows, members, strict=True)
+        if not member["stack"]["optimizations"] and "latency_s" in row
+    }
+    for place, row in zip(places, rows, strict=True):
+        if place in plain and "latency_s" in row:
+            row["measured_speedup"] = plain[place] / row["latency_s"]

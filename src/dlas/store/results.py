@@ -91,7 +91,9 @@ class Results:
             ):
                 connection.execute(table.delete().where(table.c.key == key))
                 if values:
-                    rows = [{"key": key, "name": name, column: value} for name, value in values.items()]
+                    rows = [
+                        {"key": key, "name": name, column: value} for name, value in values.items()
+                    ]
                     connection.execute(table.insert(), rows)
 
     def add_observation(self, key: str, measured: Measured, seconds: float) -> None:
@@ -136,7 +138,9 @@ class Results:
             numbers = self._values(connection, t.metrics, keys)
             sentences = self._values(connection, t.facts, keys)
         return {
-            key: Outcome(row.status, row.message, row.seconds, numbers.get(key, {}), sentences.get(key, {}))
+            key: Outcome(
+                row.status, row.message, row.seconds, numbers.get(key, {}), sentences.get(key, {})
+            )
             for key, row in last.items()
         }
 
@@ -182,7 +186,9 @@ class Results:
         if study not in known:
             there = f"; there are {', '.join(known)}" if known else "; nothing was run yet"
             raise StoreError(f"no study {study!r} in this store{there}")
-        query = sa.select(t.members).where(t.members.c.study == study).order_by(t.members.c.position)
+        query = (
+            sa.select(t.members).where(t.members.c.study == study).order_by(t.members.c.position)
+        )
         with self._connect() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
 
@@ -209,7 +215,8 @@ class Results:
         self, connection: sa.Connection, table: sa.Table, keys: Sequence[str]
     ) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
-        for key, name, value in _by_key(connection, sa.select(table), table.c.key, keys):
+        for row in _by_key(connection, sa.select(table), table.c.key, keys):
+            key, name, value = tuple(row)
             found.setdefault(key, {})[name] = value
         return found
 

@@ -28,13 +28,27 @@ METRICS = (
     Column("parameters", "numbers", "models", "trainable numbers"),
     Column("accuracy_before", "share", "optimizations", "top-1 before this optimization"),
     Column("accuracy_after", "share", "optimizations", "top-1 after it, by ONNX Runtime"),
-    Column("effective_macs", "MAC", "optimizations", "multiply-accumulates whose weight is not zero"),
+    Column(
+        "effective_macs", "MAC", "optimizations", "multiply-accumulates whose weight is not zero"
+    ),
     Column("nonzeros", "numbers", "optimizations", "weights that are not zero"),
     Column("size_bytes", "bytes", "optimizations", "the network's file"),
-    Column("sparse_bytes", "bytes", "optimizations", "weights, each layer dense or CSR, the smaller"),
-    Column("promised_speedup", "×", "optimizations", "dense MACs / effective MACs × 2 (float16) or 4 (int8)"),
+    Column(
+        "sparse_bytes", "bytes", "optimizations", "weights, each layer dense or CSR, the smaller"
+    ),
+    Column(
+        "promised_speedup",
+        "×",
+        "optimizations",
+        "dense MACs / effective MACs × 2 (float16) or 4 (int8)",
+    ),
     Column("executed_accuracy", "share", "systems", "top-1 as this executable computes"),
-    Column("label_agreement", "share", "systems", "test labels equal to ONNX Runtime's on the same file"),
+    Column(
+        "label_agreement",
+        "share",
+        "systems",
+        "test labels equal to ONNX Runtime's on the same file",
+    ),
     Column("compile_s", "s", "systems", "compiling"),
     Column("executable_bytes", "bytes", "systems", "the compiled files"),
 )
@@ -55,13 +69,22 @@ RESULTS = (
     Column("baseline_accuracy", "share", "models", "top-1 of the network before optimization"),
     Column("label_agreement", "share", "systems", "test labels equal to ONNX Runtime's"),
     Column("macs", "MAC", "models", "multiply-accumulates before optimization"),
-    Column("effective_macs", "MAC", "optimizations", "multiply-accumulates whose weight is not zero"),
+    Column(
+        "effective_macs", "MAC", "optimizations", "multiply-accumulates whose weight is not zero"
+    ),
     Column("parameters", "numbers", "models", "trainable numbers before optimization"),
     Column("nonzeros", "numbers", "optimizations", "weights that are not zero"),
     Column("size_bytes", "bytes", "optimizations", "the network's file"),
-    Column("sparse_bytes", "bytes", "optimizations", "weights, each layer dense or CSR, the smaller"),
+    Column(
+        "sparse_bytes", "bytes", "optimizations", "weights, each layer dense or CSR, the smaller"
+    ),
     Column("promised_speedup", "×", "optimizations", "what the optimizations promise over none"),
-    Column("measured_speedup", "×", "hardware", "latency of the same stack without optimizations / this one's"),
+    Column(
+        "measured_speedup",
+        "×",
+        "hardware",
+        "latency of the same stack without optimizations / this one's",
+    ),
     Column("latency_s", "s", "hardware", "median of one inference, batch 1"),
     Column("latency_low_s", "s", "hardware", "95 % interval of the median, lower end"),
     Column("latency_high_s", "s", "hardware", "95 % interval of the median, upper end"),

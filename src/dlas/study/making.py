@@ -41,7 +41,9 @@ class Limits:
 
 def usual_limits(jobs: int | None = None, time_limit_s: float | None = None) -> Limits:
     """By default a job per usable core; fewer jobs share the cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     jobs = jobs or cores
     return Limits(jobs, max(1, cores // jobs), time_limit_s or 6 * 3600.0)
 
@@ -50,7 +52,9 @@ class Making:
     """Makes the artifacts that ``plan``'s unmeasured stacks need. ``outcomes`` grows as nodes end;
     ``folders`` are the artifacts that are there, by key."""
 
-    def __init__(self, plan: StudyPlan, store: Store, watcher: Watcher, remaining: Remaining) -> None:
+    def __init__(
+        self, plan: StudyPlan, store: Store, watcher: Watcher, remaining: Remaining
+    ) -> None:
         self.plan, self.store, self.watcher, self.remaining = plan, store, watcher, remaining
         self.outcomes = dict(plan.outcomes)
         self.folders: dict[str, Path] = {}
@@ -104,7 +108,9 @@ class Making:
 
     def _next(self) -> Node | None:
         """The next node whose inputs are there, upper layers first so that work fans out."""
-        ready = (n for n in self.waiting.values() if set(self._above(n).values()) <= self.folders.keys())
+        ready = (
+            n for n in self.waiting.values() if set(self._above(n).values()) <= self.folders.keys()
+        )
         return min(ready, key=lambda n: _ORDER.index(n.layer), default=None)
 
     def _above(self, node: Node) -> dict[str, str]:
@@ -145,7 +151,9 @@ class Making:
             return
         self.store.artifacts.drop(folder)
         if event["status"] == "disk_full":
-            raise StoreError(f"{event['message']}; make room and run again: what is finished is kept")
+            raise StoreError(
+                f"{event['message']}; make room and run again: what is finished is kept"
+            )
         self._record(node, Outcome(event["status"], event["message"]))
 
     def _record(self, node: Node, outcome: Outcome) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -27,7 +28,9 @@ class Measuring:
     stacks of one trained network are contenders: they are interleaved, so that drift of the
     machine hits them alike and their ratios can be trusted."""
 
-    def __init__(self, plan: StudyPlan, store: Store, watcher: Watcher, remaining: Remaining) -> None:
+    def __init__(
+        self, plan: StudyPlan, store: Store, watcher: Watcher, remaining: Remaining
+    ) -> None:
         self.plan, self.store, self.watcher, self.remaining = plan, store, watcher, remaining
 
     def run(self, executables: Mapping[str, Path]) -> None:
@@ -45,17 +48,19 @@ class Measuring:
         for leaf in leaves:
             device = cast(Hardware, self.plan.members[leaf.key])
             folder = executables[leaf.parent]
-            contenders[leaf.key] = Contender(lambda d=device, f=folder: d.open(f), device.protocol)
+            contenders[leaf.key] = Contender(partial(device.open, folder), device.protocol)
 
-        started, ended = time.monotonic(), 0
-
-        def done(key: str, timing: Timing) -> None:
-            nonlocal ended
-            ended += 1  # they are timed side by side: what each took is its share
-            self._record(self.plan.nodes[key], timing, (time.monotonic() - started) / ended)
+        started, reached = time.monotonic(), 0.0
 
         def progress(fraction: float, text: str) -> None:
+            nonlocal reached
+            reached = fraction
             self.watcher.progressed(leaves[0], fraction, text)
+
+        def done(key: str, timing: Timing) -> None:
+            # They are timed side by side: what one takes is its share of the group's time.
+            share_s = (time.monotonic() - started) / max(1.0, reached * len(leaves))
+            self._record(self.plan.nodes[key], timing, share_s)
 
         self.watcher.started(leaves[0])
         measure(contenders, done, progress=progress)

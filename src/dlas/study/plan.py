@@ -72,7 +72,8 @@ class StudyPlan:
 
 def make_plan(study: Study, store: Store, retry: bool = False) -> StudyPlan:
     """Look up every node. Refusals are always judged anew; other faults only with ``retry``."""
-    chains, members = [], {}
+    chains: list[tuple[Node, ...]] = []
+    members: dict[str, Member] = {}
     for stack in study.stacks:
         chain = tuple(stack.chain())
         chains.append(chain)

@@ -17,7 +17,12 @@ import msgspec
 
 from dlas.study.stages import Job
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TVM_NUM_THREADS")
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TVM_NUM_THREADS",
+)
 
 
 class _Worker:
@@ -77,7 +82,10 @@ class Pool:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for worker in self._workers:
             worker.close()
@@ -125,6 +133,9 @@ class Pool:
 
 def _death(code: int, log: Path) -> dict[str, Any]:
     if code == -signal.SIGKILL:
-        return {"status": "out_of_memory", "message": "the system killed the process: out of memory"}
+        return {
+            "status": "out_of_memory",
+            "message": "the system killed the process: out of memory",
+        }
     how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
     return {"status": "failed", "message": f"the process ended {how}; its output is in {log}"}

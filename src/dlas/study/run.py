@@ -26,7 +26,7 @@ def run_study(
     store.artifacts.sweep()
     plan = make_plan(study, store, retry)
     rows = [
-        {"key": chain[-1].key, "stack": stack.spec(), "labels": stack.labels()}
+        {"key": chain[-1].key, "stack": stack.spec(), "labels": study.labels(stack)}
         for stack, chain in zip(study.stacks, plan.chains, strict=True)
     ]
     store.results.add_nodes(plan.nodes.values())

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from dlas.errors import InputError, SpecError
 from dlas.layer import did_you_mean
-from dlas.stack import DEFAULTS, FIELDS, Stack, parse_field
+from dlas.stack import DEFAULTS, FIELDS, Stack, label, parse_field
 from dlas.systems.base import System
 
 _KEYS = ("name", "title", "description", "base", "axes")
@@ -40,16 +40,22 @@ class Study:
     stacks: tuple[Stack, ...] = field(init=False, repr=False)
     #: Why combinations were dropped: sentence → how many.
     dropped: Mapping[str, int] = field(init=False, repr=False)
+    _labels: Mapping[str, Mapping[str, str]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]+", self.name):
-            raise SpecError("$.name", f"{self.name!r} is not a name of letters, digits, '.', '_' or '-'")
-        stacks, dropped = _combine(self._alternatives())
+            raise SpecError(
+                "$.name", f"{self.name!r} is not a name of letters, digits, '.', '_' or '-'"
+            )
+        alternatives = self._alternatives()
+        stacks, dropped = _combine(alternatives)
         if not stacks:
             reasons = "; ".join(dropped)
             raise SpecError("$.axes", f"no combination of these choices can exist: {reasons}")
         object.__setattr__(self, "stacks", stacks)
         object.__setattr__(self, "dropped", dropped)
+        labels = {key: _distinct_labels(values) for key, values in alternatives.items()}
+        object.__setattr__(self, "_labels", labels)
 
     @classmethod
     def open(cls, path: Path | str) -> Study:
@@ -71,9 +77,7 @@ class Study:
             raise SpecError(f"{path}: {error.path}", error.sentence) from None
 
     @classmethod
-    def parse(
-        cls, table: Mapping[str, Any], folder: Path | None = None, path: str = ""
-    ) -> Study:
+    def parse(cls, table: Mapping[str, Any], folder: Path | None = None, path: str = "") -> Study:
         """A study from plain data. Relative paths in it start at ``folder``; ``path`` is the file
         it was read from."""
         for key in table:
@@ -88,6 +92,10 @@ class Study:
         if "name" not in table:
             raise SpecError("$.name", "a study needs this field")
         return cls(**table, folder=folder, path=path)
+
+    def labels(self, stack: Stack) -> dict[str, str]:
+        """Short names of a stack's choices, longer where two of the study would be alike."""
+        return {key: names[repr(getattr(stack, key))] for key, names in self._labels.items()}
 
     def spec(self) -> dict[str, Any]:
         """What is recorded of the study itself; its stacks are recorded one by one."""
@@ -124,7 +132,9 @@ class Study:
     def _axis(self, key: str, values: Sequence[Any]) -> list[Any]:
         place = f"$.axes.{key}"
         if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence):
-            raise SpecError(place, f"{values!r} is not a list of alternatives; put a single one in base")
+            raise SpecError(
+                place, f"{values!r} is not a list of alternatives; put a single one in base"
+            )
         if not values:
             raise SpecError(place, "an empty list leaves no stack; name an alternative")
         if key == "optimizations":
@@ -134,6 +144,16 @@ class Study:
                         f"{place}[{i}]", "each alternative is a list of optimizations; write [{…}]"
                     )
         return [parse_field(key, v, f"{place}[{i}]", self.folder) for i, v in enumerate(values)]
+
+
+def _distinct_labels(values: Sequence[Any]) -> dict[str, str]:
+    """``repr`` of each alternative → its short label, or its full one where two are alike."""
+    short = {repr(value): label(value) for value in values}
+    count = Counter(short.values())
+    return {
+        name: short[name] if count[short[name]] == 1 else label(value, full=True)
+        for name, value in ((repr(value), value) for value in values)
+    }
 
 
 def _combine(alternatives: Mapping[str, list[Any]]) -> tuple[tuple[Stack, ...], dict[str, int]]:

@@ -177,14 +177,15 @@ def _finish(network: Network, data: Data, context: Context) -> float:
     """Save the network and what ONNX Runtime makes of the test images; its accuracy."""
     context.progress(0.99, "evaluating")
     network.save(context.folder)
-    labels, kept = [], []
+    parts: list[NDArray[np.int64]] = []
+    checked: list[NDArray[np.float32]] = []
     for found in split_scores(network, data.test, context.threads):
         if not np.isfinite(found).all():
             raise WrongAnswer("the network's scores are NaN or infinite on the test images")
-        labels.append(found.argmax(axis=1))
-        kept.append(found[: CHECKED_IMAGES - sum(map(len, kept))])
-    labels = np.concatenate(labels)
-    np.savez(context.folder / EXPECTED, labels=labels, scores=np.concatenate(kept))
+        parts.append(found.argmax(axis=1))
+        checked.append(found[: CHECKED_IMAGES - sum(len(part) for part in checked)])
+    labels = np.concatenate(parts)
+    np.savez(context.folder / EXPECTED, labels=labels, scores=np.concatenate(checked))
     return float((labels == data.test.labels).mean())
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from dlas.executable import Run
 from dlas.layer import Member
+from dlas.target import host
 
 if TYPE_CHECKING:  # loading an executable needs no onnx
     from onnx import ModelProto
@@ -35,6 +36,10 @@ class System(Member, frozen=True, kw_only=True):
         if self.algorithms == ("vendor",):
             return f"{self.name} chooses its own kernels: algorithm = 'vendor'"
         return f"{self.name} follows {', '.join(self.algorithms)}, not {algorithm!r}"
+
+    def tools(self) -> dict[str, str]:
+        """Code is generated for this machine's processor, so it takes part in the key."""
+        return {**super().tools(), "target": host().name}
 
     def refuses(self, network: Network, plan: Plan) -> str | None:
         """Why it cannot run this network, as a sentence."""

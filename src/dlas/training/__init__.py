@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from dlas.data import Data
     from dlas.network import Network
 
-__all__ = ["Masks", "Recipe", "train"]
+__all__ = ["REVISION", "Masks", "Recipe", "train"]
+
+#: Raise it when the same recipe would give other weights: it is part of the key of what trains.
+REVISION = 1
 
 #: Initializer's name → where its weights may differ from zero, bool of the weight's shape.
 Masks = Mapping[str, NDArray[Any]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dlas.executable import Run
 from dlas.systems.base import System
@@ -23,14 +23,17 @@ COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # where TVM looks f
 
 
 class Tvm(System, frozen=True, kw_only=True):
-    """Untuned: one fixed loop order for every kernel. Quantized convolutions and dense layers
-    multiply 8-bit integers and sum in int32; float16 is stored as such and summed in float32."""
+    """``tuning``: "untuned" is one fixed loop order for every kernel. Quantized convolutions and
+    dense layers multiply 8-bit integers and sum in int32; float16 is stored as such and summed in
+    float32."""
 
     name: ClassVar[str] = "tvm"
     algorithms: ClassVar[tuple[str, ...]] = ("direct", "gemm", "spatial_pack")
     distributions: ClassVar[tuple[str, ...]] = ("apache-tvm", "apache-tvm-ffi")
     modules: ClassVar[tuple[str, ...]] = ("tvm",)
     extra: ClassVar[str] = "tvm"
+
+    tuning: Literal["untuned"] = "untuned"
 
     @classmethod
     def missing(cls) -> str | None:

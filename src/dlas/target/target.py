@@ -1,6 +1,6 @@
 """What code is generated for: instruction set, vector registers, cores and caches of a machine.
 
-A target takes part in compiling; a *device* (``local.py``) takes part in measuring only.
+A target takes part in compiling; a *device* (``dlas.hardware``) takes part in measuring only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 
 import msgspec
 
-from dlas.hardware.isa import llvm_attributes
+from dlas.target.isa import llvm_attributes
 
 
 class Cache(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Cache(msgspec.Struct, frozen=True):
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A processor as a compiler sees it.
 
-    ``features`` are Linux's names, sorted, of those in ``dlas.hardware.isa``; ``vector_bits`` and
+    ``features`` are Linux's names, sorted, of those in ``dlas.target.isa``; ``vector_bits`` and
     ``vector_registers`` describe the widest float32 vectors; ``cores`` are physical and online,
     ``cpus`` the logical CPUs this process may use and ``usable`` how many of them its quota lets it
     keep busy. ``llvm_cpu`` is None where LLVM's name is unknown."""
@@ -52,6 +52,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """The size of the data or unified cache of that level; 0 where there is none."""
         return max((c.size_bytes for c in self.caches if c.level == level), default=0)
 
+    @property
+    def name(self) -> str:
+        """The processor and its instructions: machines of one name run each other's code."""
+        digest = hashlib.sha256(" ".join(self.features).encode()).hexdigest()[:8]
+        return f"{self.isa} {self.cpu} {self.revision} {digest}"
+
     def fingerprint(self) -> dict[str, str]:
         """What tells one device from another; the same after a reboot, and free of names."""
         digest = hashlib.sha256(" ".join(self.features).encode()).hexdigest()[:8]
@@ -66,7 +72,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def host() -> Target:
     """This machine. Linux in full; macOS as far as ``sysctl`` tells."""
-    from dlas.hardware import linux, macos  # they give Targets, so they import this module
+    from dlas.target import linux, macos  # they give Targets, so they import this module
 
     if platform.system() == "Darwin":
         return macos.read_target(macos.sysctl())

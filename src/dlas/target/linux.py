@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from dlas.hardware.cgroup import ROOT, cpu_quota
-from dlas.hardware.isa import FEATURES, ISAS, arm_name, vector, x86_name
-from dlas.hardware.target import Cache, Target
+from dlas.target.cgroup import ROOT, cpu_quota
+from dlas.target.isa import FEATURES, ISAS, arm_name, vector, x86_name
+from dlas.target.target import Cache, Target
 
 
 def read_target(root: Path = ROOT, machine: str | None = None) -> Target:

@@ -6,8 +6,8 @@ import os
 import platform
 import subprocess
 
-from dlas.hardware.isa import FEATURES, ISAS, apple_name, vector, x86_name
-from dlas.hardware.target import Cache, Target
+from dlas.target.isa import FEATURES, ISAS, apple_name, vector, x86_name
+from dlas.target.target import Cache, Target
 
 _ARM_FLAGS = {"FP16": "asimdhp", "DotProd": "asimddp", "BF16": "bf16", "I8MM": "i8mm"}
 
