@@ -16,11 +16,11 @@ from dlas.study.space import Study
 #: Seconds a node of a layer takes where nothing of its kind was ever made here.
 UNKNOWN_SECONDS = {
     "datasets": 2.0,
-    "models": 30.0,
-    "optimizations": 10.0,
+    "models": 20.0,
+    "optimizations": 5.0,
     "algorithms": 0.1,
-    "systems": 5.0,
-    "hardware": 2.0,
+    "systems": 2.0,
+    "hardware": 0.7,
 }
 
 
