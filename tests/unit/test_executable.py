@@ -31,8 +31,18 @@ def test_header(folder: Path) -> None:
     assert header.system == {"name": "onnxruntime", "threads": 2}
     assert (header.input_shape, header.output_shape) == ((1, 3, 16, 16), (1, 10))
     assert (header.threads, header.emulated) == (2, "")
-    assert set(header.tools) == {"dlas.onnxruntime", "onnxruntime"}
+    assert set(header.tools) == {"dlas.onnxruntime", "onnxruntime", "target"}
     assert set(header.files) == {"optimized.onnx"}
+
+
+def test_code_for_another_processor_is_not_tried(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        OnnxRuntime, "tools", lambda self: {**read_header(folder).tools, "target": "x"}
+    )
+    with pytest.raises(InputError, match="and this is x: compile it here"):
+        load(folder)
 
 
 def test_takes_any_array_of_the_shape(folder: Path) -> None:

@@ -14,6 +14,12 @@ from dlas.store.results import Measured, Outcome, Results
 from dlas.store.schema import RESULTS
 
 BASE = {"dataset": "synthetic", "model": "tiny", "system": "onnxruntime", "hardware": "null"}
+RECORD = {
+    "first_run_s": 5.0,
+    "peak_bytes": 1000,
+    "energy_j": None,
+    "warnings": [{"kind": "busy", "sentence": "busy"}, {"kind": "drift", "sentence": "drift"}],
+}
 NUMBERS = {"effective_macs": 50.0, "nonzeros": 5.0, "size_bytes": 100.0, "sparse_bytes": 80.0}
 
 
@@ -78,7 +84,7 @@ def test_frame(results: Results, tmp_path: Path) -> None:
                 "systems": {"executed_accuracy": 0.75, "label_agreement": 1.0},
             }.get(node.layer, {})  # fmt: skip
             if node.layer == "hardware":
-                measured = Measured("t", np.full(20, seconds), {"warnings": ["busy", "drift"]})
+                measured = Measured("t", np.full(20, seconds), RECORD)
                 results.add_observation(node.key, measured, 1.0)
             else:
                 results.add_outcome(node.key, Outcome("ok", "", 1.0, metrics))

@@ -26,5 +26,8 @@ class Hardware(Member, frozen=True, kw_only=True):
         """What this device is; part of the key, so two machines are never mixed."""
         raise NotImplementedError
 
+    def probe(self, folder: Path) -> None:
+        """Measure what the device can do at most, once; it is kept in ``folder``."""
+
     def tools(self) -> dict[str, str]:
         return {**super().tools(), **self.fingerprint()}

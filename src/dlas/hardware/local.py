@@ -10,6 +10,7 @@ import msgspec
 from dlas.errors import Refused, SpecError
 from dlas.executable import read_header
 from dlas.hardware.base import Hardware
+from dlas.hardware.probe import cached_probe
 from dlas.hardware.process import ProcessSession
 from dlas.measure.protocol import Session
 from dlas.target.linux import one_per_core
@@ -45,6 +46,9 @@ class Local(Hardware, frozen=True, kw_only=True):
                 f"CPUs for it: give the system fewer threads, or {self.name} more cores"
             )
         return ProcessSession(executable, cores, threads, self.protocol.time_limit_s)
+
+    def probe(self, folder: Path) -> None:
+        cached_probe(folder)
 
     def fingerprint(self) -> dict[str, str]:
         return host().fingerprint()

@@ -41,12 +41,16 @@ class Measuring:
                 model = next(node.key for node in chain if node.layer == "models")
                 groups.setdefault(model, []).append(chain[-1])
         for leaves in groups.values():
+            self._device(leaves[0]).probe(self.store.root)
             self._measure(leaves, executables)
+
+    def _device(self, leaf: Node) -> Hardware:
+        return cast(Hardware, self.plan.members[leaf.key])
 
     def _measure(self, leaves: list[Node], executables: Mapping[str, Path]) -> None:
         contenders = {}
         for leaf in leaves:
-            device = cast(Hardware, self.plan.members[leaf.key])
+            device = self._device(leaf)
             folder = executables[leaf.parent]
             contenders[leaf.key] = Contender(partial(device.open, folder), device.protocol)
 

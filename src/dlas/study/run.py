@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dlas.hardware.probe import cached_probe
 from dlas.store.store import Store
 from dlas.study.making import Limits, Making, usual_limits
 from dlas.study.measuring import Measuring
@@ -38,6 +37,4 @@ def run_study(
     expected_s = remaining.expect([*making.look(), *measured])
     watcher.planned(len(remaining), expected_s)
     making.run(limits)
-    if measured:
-        cached_probe(store.root)  # what the machine can do at most, to judge latencies by
     Measuring(plan, store, watcher, remaining).run(making.folders)
