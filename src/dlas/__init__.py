@@ -11,23 +11,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlas.api import report, results, run
+    from dlas.api import results, run, write_report
     from dlas.errors import DlasError
     from dlas.executable import load
     from dlas.stack import Stack
     from dlas.study.space import Study
 
 __version__ = "0.1.0"
-__all__ = ["DlasError", "Stack", "Study", "load", "report", "results", "run"]
+__all__ = ["DlasError", "Stack", "Study", "load", "results", "run", "write_report"]
 
 _PLACES = {
     "DlasError": "dlas.errors",
     "Stack": "dlas.stack",
     "Study": "dlas.study.space",
     "load": "dlas.executable",
-    "report": "dlas.api",
     "results": "dlas.api",
     "run": "dlas.api",
+    "write_report": "dlas.api",
 }
 
 

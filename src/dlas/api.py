@@ -45,19 +45,19 @@ def results(study: StudyLike, store: Store | str | os.PathLike[str] | None = Non
     return results_frame(_store(store).results, study_name(study))
 
 
-def report(
+def write_report(
     study: StudyLike,
     store: Store | str | os.PathLike[str] | None = None,
     path: Path | None = None,
 ) -> Path:
     """Write a study's page, by default into the store; where it lies."""
     from dlas.report.gather import gather_info
-    from dlas.report.page import write_report
+    from dlas.report import page
     from dlas.store.frame import results_frame
 
     place, name = _store(store), study_name(study)
     frame = results_frame(place.results, name)
-    return write_report(frame, gather_info(place, name), path or place.report(name))
+    return page.write_report(frame, gather_info(place, name), path or place.report(name))
 
 
 def study_name(study: StudyLike) -> str:

@@ -81,10 +81,12 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         inherited = type(self).__mro__[1].__struct_fields__  # type: ignore[attr-defined]  # a Struct
         required = {info.name for info in msgspec.structs.fields(type(self)) if info.required}
         paths = input_fields(type(self))
-        shown = [
-            Path(changed[name]).name if name in paths else _brief(changed[name])
-            for name in sorted(changed, key=lambda n: (n not in required, n in inherited))
-        ]
+        shown = []
+        for name in sorted(changed, key=lambda n: (n not in required, n in inherited)):
+            value = changed[name]
+            plain = name in required or isinstance(value, (msgspec.Struct, dict))
+            text = Path(value).name if name in paths else _brief(value)
+            shown.append(text if plain else f"{name}={text}")
         return f"{self.name}({', '.join(shown)})" if shown else self.name
 
 

@@ -92,7 +92,7 @@ def test_short_form_names_the_first_own_field() -> None:
 
 def test_label_shows_what_differs_from_the_defaults() -> None:
     assert Example(sparsity=0.5).label() == "example(0.5)"
-    assert Example(sparsity=0.5, kind="layer").label() == "example(0.5, layer)"
+    assert Example(sparsity=0.5, kind="layer").label() == "example(0.5, kind=layer)"
 
 
 def test_paths_expand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

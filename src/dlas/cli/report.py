@@ -21,4 +21,4 @@ def report(
     from dlas import api
     from dlas.store.store import open_store
 
-    print(f"report: {api.report(study, open_store(store), output)}")
+    print(f"report: {api.write_report(study, open_store(store), output)}")

@@ -47,7 +47,7 @@ def run(
         )
         raise typer.Exit(130) from None
     console.print(summary(frame))
-    path = api.report(opened.name, place)
+    path = api.write_report(opened.name, place)
     console.print(f"report: {path}", soft_wrap=True, markup=False)
     if not (frame["status"] == "ok").any():
         reasons = "; ".join(dict.fromkeys(frame["message"]))
