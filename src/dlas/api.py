@@ -51,8 +51,8 @@ def write_report(
     path: Path | None = None,
 ) -> Path:
     """Write a study's page, by default into the store; where it lies."""
-    from dlas.report.gather import gather_info
     from dlas.report import page
+    from dlas.report.gather import gather_info
     from dlas.store.frame import results_frame
 
     place, name = _store(store), study_name(study)
