@@ -35,6 +35,7 @@ class _Worker:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment,
+                start_new_session=True,  # Ctrl-C is for the study, which ends its workers
             )
         self.job: Job | None = None
         self.started = 0.0

@@ -78,7 +78,6 @@ def _die_with_parent() -> None:
     """A killed study must not leave workers behind (Linux; elsewhere stdin's end does it)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
 
 if __name__ == "__main__":
