@@ -27,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "dlas needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "this Python has no venv module; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
-	@command -v cc >/dev/null || command -v gcc >/dev/null || \
+	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || \
 	  { echo "dlas needs a C compiler to link compiled networks; on Debian and Ubuntu: apt-get install gcc"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +16,7 @@ from dlas.store.artifacts import Artifacts
 from dlas.store.results import Results
 
 DEFAULT = ".dlas"
+_log = logging.getLogger("dlas.store")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,18 @@ class Store:
     @cached_property
     def results(self) -> Results:
         return Results(self.database or f"sqlite:///{self.root / 'results.sqlite'}")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One run at a time in a store: two would do the same work and disturb each other's
+        timing. The lock goes with the process that holds it, however that ends."""
+        with (self.root / "run.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _log.warning("another run is at work in %s; waiting for it to end", self.root)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def report(self, study: str) -> Path:
         """Where a study's page lies."""

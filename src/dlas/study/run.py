@@ -21,7 +21,11 @@ def run_study(
 ) -> None:
     """Bring every stack of the study to its end: measured, or explained. Results are in the store
     as soon as they exist; killed at any point, the next call repeats nothing that was finished."""
-    limits, watcher = limits or usual_limits(), watcher or Watcher()
+    with store.locked():
+        _run(study, store, limits or usual_limits(), retry, watcher or Watcher())
+
+
+def _run(study: Study, store: Store, limits: Limits, retry: bool, watcher: Watcher) -> None:
     store.artifacts.sweep()
     plan = make_plan(study, store, retry)
     rows = [
