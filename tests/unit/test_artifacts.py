@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from dlas.errors import StoreError
 from dlas.store.artifacts import MANIFEST, Artifacts
+from dlas.store.store import Store
 
 KEY = "ab" * 32
 
@@ -93,3 +95,21 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         Artifacts(tmp_path / "file").begin(KEY)
+
+
+def test_one_run_at_a_time_in_a_store(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = Store(tmp_path)
+    ended: list[str] = []
+
+    def second() -> None:
+        with Store(tmp_path).locked():
+            ended.append("second")
+
+    with store.locked():
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        ended.append("first")
+    thread.join()
+    assert ended == ["first", "second"]
+    assert "another run is at work" in caplog.text
