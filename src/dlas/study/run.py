@@ -23,7 +23,7 @@ def run_study(
     as soon as they exist; killed at any point, the next call repeats nothing that was finished."""
     limits, watcher = limits or usual_limits(), watcher or Watcher()
     store.artifacts.sweep()
-    plan = make_plan(study, store, retry)
+    plan = make_plan(study.stacks, store, retry)
     rows = [
         {"key": chain[-1].key, "stack": stack.spec(), "labels": study.labels(stack)}
         for stack, chain in zip(study.stacks, plan.chains, strict=True)
