@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -13,14 +14,13 @@ from dlas.measure.conditions import Flag
 from dlas.measure.statistics import Estimate
 
 ABSENT = "–"
+_SHORT = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 def case_table(rows: Sequence[Row | Fault]) -> Table:
     """Every row, the fastest contender of a case first; of one that failed how it ended."""
-    table = Table(title="medians, 95 % intervals", title_justify="left", title_style="bold")
-    for heading in ("case, contender", "precision"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("ms", "±", "GFLOP/s", "of peak", "/ best peer"):
+    table = _table("medians, 95 % intervals", "case, contender")
+    for heading in ("ms", "±", "GFLOP/s", "of peak", "× peer"):
         table.add_column(heading, justify="right", no_wrap=True)
     for case in dict.fromkeys(row.case for row in rows):
         table.add_section()
@@ -42,24 +42,47 @@ def _speed(row: Row | Fault) -> tuple[bool, float]:
 
 def _cells(row: Row | Fault) -> list[str]:
     if isinstance(row, Fault):
-        return [f"  {row.contender}", row.precision, row.error.partition(":")[0]]
-    numbers = (_ratio(row.gflops), _share(row.share_of_peak), _ratio(row.ratio_to_best_peer))
+        return [
+            f"  {row.contender}",
+            _SHORT.get(row.precision, row.precision),
+            row.error.partition(":")[0],
+        ]
     return [
-        f"  {row.contender}", row.precision, f"{1e3 * row.median_s:.4g}", _half_width(row), *numbers
-    ]  # fmt: skip
+        f"  {row.contender}",
+        _SHORT.get(row.precision, row.precision),
+        f"{1e3 * row.median_s:.4g}",
+        _half_width(row),
+        f"{row.gflops:.1f}",
+        _share(row.share_of_peak),
+        _ratio(row.ratio_to_best_peer),
+    ]
 
 
 def mean_table(rows: Sequence[Row | Fault]) -> Table:
     """Geometric means by contender, the fastest first."""
     cases = len({row.case for row in rows})
-    table = Table(title="geometric means", title_justify="left", title_style="bold")
-    for heading in ("contender", "precision"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("cases", "of peak", "/ best peer", "worst"):
+    table = _table("geometric means", "contender")
+    for heading in ("cases", "of peak", "× peer", "worst"):
         table.add_column(heading, justify="right", no_wrap=True)
     for mean in sorted(means(rows), key=lambda mean: (mean.ratio is None, mean.ratio or 0.0)):
         numbers = (_share(mean.share_of_peak), _ratio(mean.ratio), _ratio(mean.worst))
-        table.add_row(mean.contender, mean.precision, f"{mean.cases} of {cases}", *numbers)
+        kind = _SHORT.get(mean.precision, mean.precision)
+        table.add_row(mean.contender, kind, f"{mean.cases} of {cases}", *numbers)
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column(first, overflow="fold")
+    table.add_column("type", no_wrap=True)
     return table
 
 
@@ -88,4 +111,4 @@ def _share(value: float | None) -> str:
 
 
 def _ratio(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return ABSENT if value is None else f"{value:.2f}"

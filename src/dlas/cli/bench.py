@@ -119,10 +119,9 @@ def _run(bench: Bench, json: Path | None) -> None:
     except KeyboardInterrupt:
         stopped = True
     if rows:
-        console.print(case_table(rows))
+        console.print(case_table(rows), *fault_lines(rows), sep="\n", markup=False, highlight=False)
+        console.print()
         console.print(mean_table(rows))
-    for line in fault_lines(rows):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
     for line in doubt_lines(doubts, sum(isinstance(row, Row) for row in rows)):
         console.print(line, style="yellow", soft_wrap=True, markup=False)
     if stopped:
