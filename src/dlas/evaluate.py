@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from dlas.data import Split
 from dlas.errors import Refused
 from dlas.network import Network
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Images = NDArray[np.float32]  # (n, C, H, W)
 Scores = NDArray[np.float32]  # (n, classes)
@@ -37,6 +41,13 @@ def split_scores(network: Network, split: Split, threads: int = 1) -> Iterator[S
 
 def batch_scores(network: Network, batches: Iterable[Images], threads: int = 1) -> Iterator[Scores]:
     """The scores of each batch. Raises Refused where ONNX Runtime cannot run the network."""
+    session = cpu_session(network, threads)
+    for images in batches:
+        yield session.run([network.output_name], {network.input_name: images})[0]
+
+
+def cpu_session(network: Network, threads: int = 1) -> InferenceSession:
+    """ONNX Runtime's session for the network. Raises Refused where it cannot run it."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
@@ -45,8 +56,6 @@ def batch_scores(network: Network, batches: Iterable[Images], threads: int = 1) 
     options.log_severity_level = 3  # errors: warnings are for people who watch
     model = network.model.SerializeToString()
     try:
-        session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
     except (failures.NotImplemented, failures.Fail, failures.InvalidGraph) as error:
         raise Refused(f"ONNX Runtime cannot run the network: {error}") from None
-    for images in batches:
-        yield session.run([network.output_name], {network.input_name: images})[0]

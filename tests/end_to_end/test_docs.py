@@ -48,6 +48,10 @@ def test_the_readme_lists_every_member_and_verb() -> None:
     for command in app.registered_commands:
         name = command.name or command.callback.__name__  # type: ignore[union-attr]
         assert f"`dlas {name}" in README, f"dlas {name} is not in the README"
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:  # type: ignore[union-attr]
+            name = f"{group.typer_instance.info.name} {command.callback.__name__}"  # type: ignore[union-attr]
+            assert f"`dlas {name}" in README, f"dlas {name} is not in the README"
 
 
 @pytest.mark.parametrize(

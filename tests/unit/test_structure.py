@@ -23,7 +23,7 @@ RANKS = (
     ("measure.protocol", "measure.statistics"),
     LAYERS,
     ("measure", "store"),
-    ("study", "search"),
+    ("study", "search", "bench"),
     ("analysis", "report"),
     ("api",),
     ("cli", "testing"),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dlas import __version__
+from dlas.cli.bench import app as bench
 from dlas.cli.compare import compare
 from dlas.cli.doctor import doctor
 from dlas.cli.explain import explain
@@ -34,6 +35,7 @@ app.command()(report)
 app.command("list")(list_members)
 app.command()(explain)
 app.command()(doctor)
+app.add_typer(bench)
 
 
 def _print_version(wanted: bool) -> None:

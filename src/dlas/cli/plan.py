@@ -21,13 +21,14 @@ def plan(study: StudyFile, store: StoreOption = None) -> None:
 
     console = Console()
     place = open_store(store)
-    planned = make_plan(Study.open(study), place)
+    opened = Study.open(study)
+    planned = make_plan(opened.stacks, place)
     jobs = usual_limits().jobs
     making = Making(planned, place, Watcher(), Remaining(planned, jobs))
     waiting = making.look()
     todo = {n.key for n in waiting} | {n.key for n in planned.pending if n.layer == "hardware"}
 
-    table = Table(title=f"{planned.study.name}: {len(planned.chains)} stacks")
+    table = Table(title=f"{opened.name}: {len(planned.chains)} stacks")
     for heading in ("layer", "choices", "to do", "there", "failed", "time"):
         table.add_column(heading, justify="left" if heading == "layer" else "right")
     for layer in LAYERS:
@@ -39,7 +40,7 @@ def plan(study: StudyFile, store: StoreOption = None) -> None:
         row = (len({str(n.spec) for n in nodes}), len(new), there, failed)
         table.add_row(layer, *map(str, row), f"{seconds:.0f} s" if new else "")
     console.print(table)
-    for sentence, count in planned.study.dropped.items():
+    for sentence, count in opened.dropped.items():
         console.print(f"{count} combinations dropped: {escape(sentence)}", soft_wrap=True)
     missing = {m.missing() for m in planned.members.values()} - {None}
     for sentence in sorted(map(str, missing)):

@@ -85,6 +85,48 @@ class Progress(Watcher):
             self._console.print(f"{self._done}/{self._total} steps, {_left(remaining_s)}")
 
 
+class Left:
+    """The share of one long piece of work that is done, and how long the rest should take at the
+    same pace. In a terminal a live bar; in a file or a pipe a line every ten seconds."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:.0f} %"),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bars.add_task("", total=1.0, left="")
+        self._began = self._printed = time.monotonic()
+        console.print(title)
+
+    def __enter__(self) -> Left:
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._bars.stop()
+
+    def __call__(self, fraction: float, text: str) -> None:
+        now = time.monotonic()
+        left = _left((now - self._began) * (1 / fraction - 1)) if fraction > 0 else ""
+        self._bars.update(self._task, completed=fraction, description=escape(text), left=left)
+        if not self._console.is_terminal and now - self._printed > _PLAIN_EVERY_S:
+            self._printed = now
+            line = ", ".join(filter(None, [f"{fraction:.0%}", left, text]))
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _left(seconds: float) -> str:
     if seconds < 90:
         return f"about {seconds:.0f} s left"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,6 @@ from dlas.node import Node
 from dlas.stack import Stack
 from dlas.store.results import Outcome
 from dlas.store.store import Store
-from dlas.study.space import Study
 
 #: Seconds a node of a layer takes where nothing of its kind was ever made here.
 UNKNOWN_SECONDS = {
@@ -29,7 +28,6 @@ class StudyPlan:
     """``chains``: each stack's nodes, data set first. ``members``: the choice behind each key.
     ``outcomes``: what is known of each node. ``made``: nodes that need no work."""
 
-    study: Study
     chains: tuple[tuple[Node, ...], ...]
     members: Mapping[str, Member]
     outcomes: Mapping[str, Outcome]
@@ -70,11 +68,11 @@ class StudyPlan:
         return self.usual_seconds.get((node.layer, node.name), UNKNOWN_SECONDS[node.layer])
 
 
-def make_plan(study: Study, store: Store, retry: bool = False) -> StudyPlan:
+def make_plan(stacks: Sequence[Stack], store: Store, retry: bool = False) -> StudyPlan:
     """Look up every node. Refusals are always judged anew; other faults only with ``retry``."""
     chains: list[tuple[Node, ...]] = []
     members: dict[str, Member] = {}
-    for stack in study.stacks:
+    for stack in stacks:
         chain = tuple(stack.chain())
         chains.append(chain)
         members.update(zip((node.key for node in chain), _members(stack), strict=True))
@@ -84,7 +82,7 @@ def make_plan(study: Study, store: Store, retry: bool = False) -> StudyPlan:
     outcomes = {key: outcome for key, outcome in known.items() if outcome.status not in stale}
     observed = frozenset(store.results.observed([chain[-1].key for chain in chains]))
     usual = store.results.usual_seconds()
-    return StudyPlan(study, tuple(chains), members, outcomes, observed, usual)
+    return StudyPlan(tuple(chains), members, outcomes, observed, usual)
 
 
 def _members(stack: Stack) -> list[Member]:

@@ -27,7 +27,7 @@ def run_study(
 
 def _run(study: Study, store: Store, limits: Limits, retry: bool, watcher: Watcher) -> None:
     store.artifacts.sweep()
-    plan = make_plan(study, store, retry)
+    plan = make_plan(study.stacks, store, retry)
     rows = [
         {"key": chain[-1].key, "stack": stack.spec(), "labels": study.labels(stack)}
         for stack, chain in zip(study.stacks, plan.chains, strict=True)

@@ -1,0 +1,79 @@
+"""Who takes part: our systems with every algorithm and tuning they have, and the peers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from msgspec import inspect
+
+from dlas.bench.cases import known
+from dlas.layer import member, table
+from dlas.systems.base import System
+
+VENDOR = "vendor"
+#: The way that is meant to be fast; others are for study and take part when they are named.
+BEST_TUNING = "template"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """``precision``: what it computes in where the machine can; else float32. ``usual``: takes
+    part unless contenders are named."""
+
+    name: str
+    system: Mapping[str, Any] = field(hash=False)
+    algorithm: str = VENDOR
+    precision: str = "float32"
+    usual: bool = True
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether others made its kernels."""
+        return self.algorithm == VENDOR
+
+
+PEERS = (
+    Contender("onnxruntime", {"name": "onnxruntime"}),
+    Contender("openvino", {"name": "openvino", "precision": "float32"}),
+    Contender("openvino-default", {"name": "openvino", "precision": "default"}, VENDOR, "bfloat16"),
+    Contender("pytorch", {"name": "pytorch"}),
+    Contender("pytorch-nchw", {"name": "pytorch", "memory_format": "contiguous"}, usual=False),
+    Contender("inductor", {"name": "inductor"}, usual=False),
+)
+
+
+def ours() -> list[Contender]:
+    """Every system that follows a plan, with each of its algorithms and tunings. Of the tunings,
+    the best takes part unless contenders are named; all where there is no such."""
+    found = []
+    for name in table("systems"):
+        system = cast(type[System], member("systems", name))
+        tunings = _choices(system, "tuning")
+        for algorithm in system.algorithms:
+            if algorithm == VENDOR:
+                continue
+            for tuning in tunings or ("",):
+                usual = tuning == BEST_TUNING or BEST_TUNING not in tunings
+                parts = [name, algorithm, *([tuning] if tuning else [])]
+                spec = {"name": name, **({"tuning": tuning} if tuning else {})}
+                found.append(Contender("-".join(parts), spec, algorithm, usual=usual))
+    return found
+
+
+def choose(names: Sequence[str] = ()) -> list[Contender]:
+    """The contenders of these names; without names, the usual ones. InputError for another."""
+    every = {contender.name: contender for contender in (*ours(), *PEERS)}
+    if not names:
+        return [contender for contender in every.values() if contender.usual]
+    return [every[name] for name in known(names, every, "contender")]
+
+
+def _choices(system: type[System], name: str) -> tuple[str, ...]:
+    """What a field may be, where that is a list of words; () where there is no such field."""
+    info = inspect.type_info(system)
+    assert isinstance(info, inspect.StructType)
+    kinds = [item.type for item in info.fields if item.name == name]
+    literal = next((kind for kind in kinds if isinstance(kind, inspect.LiteralType)), None)
+    return tuple(map(str, literal.values)) if literal else ()

@@ -1,0 +1,144 @@
+"""What a benchmark leaves: rows of plain numbers, one per case and contender."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from dlas.errors import InputError
+from dlas.hardware.probe import Probe
+from dlas.measure.statistics import Estimate
+
+#: The kind of arithmetic whose measured ceiling a precision is judged by.
+CEILINGS = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Seconds of one inference of a network, or of one layer. ``gflops`` counts two per
+    multiply-accumulate, in 10⁹ per second; ``share_of_peak`` is its share of what this machine
+    was measured to do at most in that precision. ``ratio_to_best_peer``: time / that of the
+    fastest peer in the same precision. None where there is nothing to judge by."""
+
+    case: str
+    contender: str
+    precision: str
+    median_s: float
+    ci95_s: tuple[float | None, float | None]
+    gflops: float
+    share_of_peak: float | None
+    ratio_to_best_peer: float | None
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why there is no row of numbers."""
+
+    case: str
+    contender: str
+    precision: str
+    error: str
+
+
+class Timed(NamedTuple):
+    """A contender's latency for a whole case."""
+
+    contender: str
+    is_peer: bool
+    precision: str
+    latency_s: Estimate
+
+
+class Mean(NamedTuple):
+    """Geometric means of a contender over the ``cases`` it finished; ``worst`` is its largest
+    ratio. None where no case has the figure."""
+
+    contender: str
+    precision: str
+    cases: int
+    ratio: float | None
+    worst: float | None
+    share_of_peak: float | None
+
+
+def rows_of(
+    case: str,
+    macs: float,
+    timed: Sequence[Timed],
+    peaks: Mapping[str, float],
+    copies: int = 1,
+) -> list[Row]:
+    """``macs`` and the reported times are those of one of the ``copies``; ``peaks``: operations
+    per second by precision."""
+    best: dict[str, float] = {}
+    for one in timed:
+        if one.is_peer:
+            best[one.precision] = min(best.get(one.precision, math.inf), one.latency_s.value)
+    rows = []
+    for one in timed:
+        median_s, low, high = (None if s is None else s / copies for s in one.latency_s)
+        assert median_s is not None
+        flops, peak = 2 * macs / median_s, peaks.get(one.precision)
+        rival_s = best.get(one.precision)
+        rows.append(
+            Row(
+                case=case,
+                contender=one.contender,
+                precision=one.precision,
+                median_s=median_s,
+                ci95_s=(low, high),
+                gflops=flops / 1e9,
+                share_of_peak=flops / peak if peak else None,
+                ratio_to_best_peer=one.latency_s.value / rival_s if rival_s else None,
+            )
+        )
+    return rows
+
+
+def peaks_of(probe: Probe | None, threads: int) -> dict[str, float]:
+    """Operations per second by precision that so many threads can do at most, as measured."""
+    if probe is None:
+        return {}
+    found = {}
+    for precision, kind in CEILINGS.items():
+        ceiling = probe.arithmetic.get(kind)
+        if ceiling:
+            one, every = ceiling.one_core.best, ceiling.all_cores.best
+            found[precision] = one if threads == 1 else min(threads * one, every)
+    return found
+
+
+def means(rows: Iterable[Row | Fault]) -> list[Mean]:
+    """One per contender and precision, in their order."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if isinstance(row, Row):
+            groups.setdefault((row.contender, row.precision), []).append(row)
+    found = []
+    for (contender, precision), group in groups.items():
+        ratios = [r.ratio_to_best_peer for r in group if r.ratio_to_best_peer is not None]
+        shares = [r.share_of_peak for r in group if r.share_of_peak is not None]
+        worst = max(ratios, default=None)
+        ratio, share = geometric_mean(ratios), geometric_mean(shares)
+        found.append(Mean(contender, precision, len(group), ratio, worst, share))
+    return found
+
+
+def geometric_mean(values: Sequence[float]) -> float | None:
+    """None for no values; all must be positive."""
+    return math.exp(math.fsum(map(math.log, values)) / len(values)) if values else None
+
+
+def write_rows(rows: Sequence[Row | Fault], path: Path) -> None:
+    """The rows as a JSON list, written aside and renamed, so that the file is always whole.
+    InputError where it cannot be written."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    lines = b",\n".join(b"  " + msgspec.json.encode(row) for row in rows)
+    try:
+        scratch.write_bytes(b"[\n" + lines + b"\n]\n")
+        scratch.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None

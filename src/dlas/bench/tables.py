@@ -1,0 +1,114 @@
+"""A benchmark in the terminal: a row per case and contender, and means over the cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from dlas.bench.rows import Fault, Row, means
+from dlas.measure.conditions import Flag
+from dlas.measure.statistics import Estimate
+
+ABSENT = "–"
+_SHORT = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def case_table(rows: Sequence[Row | Fault]) -> Table:
+    """Every row, the fastest contender of a case first; of one that failed how it ended."""
+    table = _table("medians, 95 % intervals", "case, contender")
+    for heading in ("ms", "±", "GFLOP/s", "of peak", "× peer"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for case in dict.fromkeys(row.case for row in rows):
+        table.add_section()
+        table.add_row(Text(case, style="bold"))
+        for row in sorted((row for row in rows if row.case == case), key=_speed):
+            table.add_row(*map(Text, _cells(row)))
+    return table
+
+
+def fault_lines(rows: Sequence[Row | Fault]) -> list[str]:
+    """A sentence for each row without numbers."""
+    faults = (row for row in rows if isinstance(row, Fault))
+    return [f"{fault.case} · {fault.contender} {fault.error}" for fault in faults]
+
+
+def _speed(row: Row | Fault) -> tuple[bool, float]:
+    return (False, row.median_s) if isinstance(row, Row) else (True, 0.0)
+
+
+def _cells(row: Row | Fault) -> list[str]:
+    if isinstance(row, Fault):
+        return [
+            f"  {row.contender}",
+            _SHORT.get(row.precision, row.precision),
+            row.error.partition(":")[0],
+        ]
+    return [
+        f"  {row.contender}",
+        _SHORT.get(row.precision, row.precision),
+        f"{1e3 * row.median_s:.4g}",
+        _half_width(row),
+        f"{row.gflops:.1f}",
+        _share(row.share_of_peak),
+        _ratio(row.ratio_to_best_peer),
+    ]
+
+
+def mean_table(rows: Sequence[Row | Fault]) -> Table:
+    """Geometric means by contender, the fastest first."""
+    cases = len({row.case for row in rows})
+    table = _table("geometric means", "contender")
+    for heading in ("cases", "of peak", "× peer", "worst"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for mean in sorted(means(rows), key=lambda mean: (mean.ratio is None, mean.ratio or 0.0)):
+        numbers = (_share(mean.share_of_peak), _ratio(mean.ratio), _ratio(mean.worst))
+        kind = _SHORT.get(mean.precision, mean.precision)
+        table.add_row(mean.contender, kind, f"{mean.cases} of {cases}", *numbers)
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column(first, overflow="fold")
+    table.add_column("type", no_wrap=True)
+    return table
+
+
+def doubt_lines(doubts: Iterable[Flag], measurements: int) -> list[str]:
+    """A sentence for each kind of doubt, with how many measurements it is about."""
+    kinds: dict[str, list[Flag]] = {}
+    for flag in doubts:
+        kinds.setdefault(flag.kind, []).append(flag)
+    return [
+        f"{len(flags)} of {measurements} measurements are doubtful: {flags[0].sentence}"
+        + (" (the first of them)" if len(flags) > 1 else "")
+        for flags in kinds.values()
+    ]
+
+
+def _half_width(row: Row) -> str:
+    return (
+        _share(width)
+        if isfinite(width := Estimate(row.median_s, *row.ci95_s).half_width)
+        else ABSENT
+    )
+
+
+def _share(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.1%}"
+
+
+def _ratio(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.2f}"

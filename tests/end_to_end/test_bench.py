@@ -1,0 +1,47 @@
+"""``dlas bench`` on this machine, small."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Dlas = Callable[..., subprocess.CompletedProcess[str]]
+
+pytest.importorskip("tvm")
+
+
+def test_a_network_from_the_command_line(dlas: Dlas, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    ran = dlas(
+        "bench", "networks", "--networks", "mobilenetv1-cifar", "--contenders",
+        "onnxruntime,tvm-direct-untuned", "--time-budget", "0.2", "--json", out,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(out.read_text())
+    assert {row["contender"] for row in rows} == {"onnxruntime", "tvm-direct-untuned"}
+    for row in rows:
+        assert row["case"] == "mobilenetv1-cifar"
+        assert row["median_s"] > 0
+        assert row["gflops"] == pytest.approx(2 * 46_354_432 / row["median_s"] / 1e9)
+    assert "geometric means" in ran.stdout
+    assert not (tmp_path / ".dlas").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("networks", "--networks", "resnet5"), "did you mean 'resnet50'?"),
+        (("networks", "--contenders", "openvin"), "did you mean 'openvino'?"),
+        (("layers", "--networks", "groupd"), "did you mean 'grouped'?"),
+        (("networks", "--json", "nowhere/out.json"), "nowhere/out.json cannot be written"),
+    ],
+)
+def test_mistakes_are_one_sentence(dlas: Dlas, arguments: tuple[str, ...], sentence: str) -> None:
+    ran = dlas("bench", *arguments)
+    assert ran.returncode == 2
+    assert sentence in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
