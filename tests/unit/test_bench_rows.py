@@ -127,19 +127,23 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         write_rows([], tmp_path / "nowhere" / "out.json")
 
 
-def test_ceilings_are_for_the_threads_in_use() -> None:
-    rate = Rate(90e9, 100e9, 0.01)
-    ceiling = Ceiling("fma", rate, Rate(300e9, 350e9, 0.01))
-    probe = Probe(
+def probed(one_core: float, all_cores: float) -> Probe:
+    ceiling = Ceiling("fma", *(Rate(0.9 * best, best, 0.01) for best in (one_core, all_cores)))
+    return Probe(
         fingerprint={}, taken_at="", load_average=0, compiler="cc", cores=4,
         arithmetic={"fp32": ceiling}, reading={}, clock_hz=None, absent={},
     )  # fmt: skip
-    assert [peaks_of(probe, n) for n in (1, 2, 4)] == [
-        {"float32": 100e9},
-        {"float32": 200e9},
-        {"float32": 350e9},
-    ]
+
+
+def test_ceilings_are_for_the_threads_in_use() -> None:
+    probe = probed(100e9, 350e9)
+    assert [peaks_of(probe, n)["float32"] for n in (1, 2, 4)] == [100e9, 200e9, 350e9]
     assert peaks_of(None, 1) == {}
+
+
+def test_a_ceiling_that_was_measured_on_taken_cores_is_none() -> None:
+    assert peaks_of(probed(118e9, 19e9), 2) == {}
+    assert peaks_of(probed(118e9, 19e9), 1) == {"float32": 118e9}
 
 
 def test_tables_fit_a_terminal_and_hide_nothing() -> None:

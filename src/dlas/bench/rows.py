@@ -114,7 +114,8 @@ def _ratio(one: Timed, other: Timed) -> float:
 
 
 def peaks_of(probe: Probe | None, threads: int) -> dict[str, float]:
-    """Operations per second by precision that so many threads can do at most, as measured."""
+    """Operations per second by precision that so many threads can do at most, as measured. None
+    for several threads where all cores did less than one: others had them meanwhile."""
     if probe is None:
         return {}
     found = {}
@@ -122,7 +123,8 @@ def peaks_of(probe: Probe | None, threads: int) -> dict[str, float]:
         ceiling = probe.arithmetic.get(kind)
         if ceiling:
             one, every = ceiling.one_core.best, ceiling.all_cores.best
-            found[precision] = one if threads == 1 else min(threads * one, every)
+            if threads == 1 or every >= one:
+                found[precision] = one if threads == 1 else min(threads * one, every)
     return found
 
 
