@@ -19,7 +19,13 @@ PEAKS = {"float32": 200e9}
 
 
 def timed(contender: str, latency_s: float, peer: bool = True, precision: str = "float32") -> Timed:
-    return Timed(contender, peer, precision, Estimate(latency_s, latency_s * 0.9, latency_s * 1.2))
+    interval = Estimate(latency_s, latency_s * 0.9, latency_s * 1.2)
+    return Timed(contender, peer, precision, interval, [latency_s] * 5, "group")
+
+
+def disturbed(contender: str, rounds_s: list[float], peer: bool, group: str = "group") -> Timed:
+    middle = sorted(rounds_s)[len(rounds_s) // 2]
+    return Timed(contender, peer, "float32", Estimate(middle, None, None), rounds_s, group)
 
 
 def rows(case: str = "net", *, factor: float = 1.0, copies: int = 1) -> list[Row]:
@@ -46,6 +52,27 @@ def test_precisions_are_compared_among_themselves() -> None:
     assert narrow.share_of_peak is None  # its ceiling was not measured
 
 
+def test_rounds_are_compared_where_others_disturb_some_of_them() -> None:
+    """Ours takes 0.8 of the peer's time in every round; it was done before the machine got slow."""
+    peer = disturbed("peer", [1, 1, 2, 2, 2], True)
+    ours = disturbed("ours", [0.8, 0.8, 1.6], False)
+    assert [row.ratio_to_best_peer for row in rows_of("net", 1, [peer, ours], {})] == [1, 0.8]
+
+
+def test_what_was_not_timed_side_by_side_is_compared_by_medians() -> None:
+    peer = disturbed("peer", [1, 1, 2, 2, 2], True)
+    ours = disturbed("ours", [0.8, 0.8, 1.6], False, group="later")
+    assert rows_of("net", 1, [peer, ours], {})[1].ratio_to_best_peer == 0.4
+
+
+def test_the_best_peer_is_found_round_by_round_too() -> None:
+    """The slower peer left early, and so has the smaller median."""
+    slow = disturbed("slow", [1.1, 1.1, 1.1], True)
+    fast = disturbed("fast", [1, 1, 1, 2, 2, 2, 2], True)
+    found = [row.ratio_to_best_peer for row in rows_of("net", 1, [slow, fast], {})]
+    assert found == pytest.approx([1.1, 1])
+
+
 def test_without_a_peer_there_is_no_ratio() -> None:
     (row,) = rows_of("net", 1e8, [timed("ours", 0.004, peer=False)], PEAKS)
     assert row.ratio_to_best_peer is None
@@ -60,7 +87,7 @@ def test_times_are_those_of_one_copy_and_ratios_do_not_change() -> None:
 
 
 def test_too_few_samples_give_no_interval() -> None:
-    (row,) = rows_of("net", 1e8, [Timed("x", True, "float32", Estimate(1.0, None, None))], {})
+    (row,) = rows_of("net", 1e8, [disturbed("x", [1.0], True)], {})
     assert row.ci95_s == (None, None)
     assert row.share_of_peak is None
 
@@ -100,19 +127,23 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         write_rows([], tmp_path / "nowhere" / "out.json")
 
 
-def test_ceilings_are_for_the_threads_in_use() -> None:
-    rate = Rate(90e9, 100e9, 0.01)
-    ceiling = Ceiling("fma", rate, Rate(300e9, 350e9, 0.01))
-    probe = Probe(
+def probed(one_core: float, all_cores: float) -> Probe:
+    ceiling = Ceiling("fma", *(Rate(0.9 * best, best, 0.01) for best in (one_core, all_cores)))
+    return Probe(
         fingerprint={}, taken_at="", load_average=0, compiler="cc", cores=4,
         arithmetic={"fp32": ceiling}, reading={}, clock_hz=None, absent={},
     )  # fmt: skip
-    assert [peaks_of(probe, n) for n in (1, 2, 4)] == [
-        {"float32": 100e9},
-        {"float32": 200e9},
-        {"float32": 350e9},
-    ]
+
+
+def test_ceilings_are_for_the_threads_in_use() -> None:
+    probe = probed(100e9, 350e9)
+    assert [peaks_of(probe, n)["float32"] for n in (1, 2, 4)] == [100e9, 200e9, 350e9]
     assert peaks_of(None, 1) == {}
+
+
+def test_a_ceiling_that_was_measured_on_taken_cores_is_none() -> None:
+    assert peaks_of(probed(118e9, 19e9), 2) == {}
+    assert peaks_of(probed(118e9, 19e9), 1) == {"float32": 118e9}
 
 
 def test_tables_fit_a_terminal_and_hide_nothing() -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from dlas.errors import InputError
 from dlas.hardware.probe import Probe
-from dlas.measure.statistics import Estimate
+from dlas.measure.statistics import Estimate, paired_ratio
 
 #: The kind of arithmetic whose measured ceiling a precision is judged by.
 CEILINGS = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
@@ -22,7 +22,9 @@ class Row(msgspec.Struct, frozen=True):
     """Seconds of one inference of a network, or of one layer. ``gflops`` counts two per
     multiply-accumulate, in 10⁹ per second; ``share_of_peak`` is its share of what this machine
     was measured to do at most in that precision. ``ratio_to_best_peer``: time / that of the
-    fastest peer in the same precision. None where there is nothing to judge by."""
+    fastest peer in the same precision, round by round, the median of the rounds: not the ratio of
+    the medians, which falls apart where others disturb some rounds. None where there is nothing
+    to judge by."""
 
     case: str
     contender: str
@@ -44,12 +46,15 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Timed(NamedTuple):
-    """A contender's latency for a whole case."""
+    """A contender's latency for a whole case: of all samples, and the median of every round.
+    Rounds of one ``group`` were taken side by side."""
 
     contender: str
     is_peer: bool
     precision: str
     latency_s: Estimate
+    rounds_s: Sequence[float]
+    group: str
 
 
 class Mean(NamedTuple):
@@ -73,16 +78,12 @@ def rows_of(
 ) -> list[Row]:
     """``macs`` and the reported times are those of one of the ``copies``; ``peaks``: operations
     per second by precision."""
-    best: dict[str, float] = {}
-    for one in timed:
-        if one.is_peer:
-            best[one.precision] = min(best.get(one.precision, math.inf), one.latency_s.value)
     rows = []
     for one in timed:
         median_s, low, high = (None if s is None else s / copies for s in one.latency_s)
         assert median_s is not None
         flops, peak = 2 * macs / median_s, peaks.get(one.precision)
-        rival_s = best.get(one.precision)
+        rival = _best_peer(one.precision, timed)
         rows.append(
             Row(
                 case=case,
@@ -92,14 +93,29 @@ def rows_of(
                 ci95_s=(low, high),
                 gflops=flops / 1e9,
                 share_of_peak=flops / peak if peak else None,
-                ratio_to_best_peer=one.latency_s.value / rival_s if rival_s else None,
+                ratio_to_best_peer=_ratio(one, rival) if rival else None,
             )
         )
     return rows
 
 
+def _best_peer(precision: str, timed: Sequence[Timed]) -> Timed | None:
+    """The fastest of the peers in this precision, each compared with the first."""
+    peers = [one for one in timed if one.is_peer and one.precision == precision]
+    return min(peers, key=lambda peer: _ratio(peer, peers[0]), default=None)
+
+
+def _ratio(one: Timed, other: Timed) -> float:
+    """By the rounds that both ran; by the medians where they were not timed side by side."""
+    rounds = min(len(one.rounds_s), len(other.rounds_s))
+    if one.group != other.group:
+        return one.latency_s.value / other.latency_s.value
+    return paired_ratio(one.rounds_s[:rounds], other.rounds_s[:rounds]).value
+
+
 def peaks_of(probe: Probe | None, threads: int) -> dict[str, float]:
-    """Operations per second by precision that so many threads can do at most, as measured."""
+    """Operations per second by precision that so many threads can do at most, as measured. None
+    for several threads where all cores did less than one: others had them meanwhile."""
     if probe is None:
         return {}
     found = {}
@@ -107,7 +123,8 @@ def peaks_of(probe: Probe | None, threads: int) -> dict[str, float]:
         ceiling = probe.arithmetic.get(kind)
         if ceiling:
             one, every = ceiling.one_core.best, ceiling.all_cores.best
-            found[precision] = one if threads == 1 else min(threads * one, every)
+            if threads == 1 or every >= one:
+                found[precision] = one if threads == 1 else min(threads * one, every)
     return found
 
 

@@ -216,7 +216,16 @@ def _finished(
         # A system that computes in another type than the network's float32 says so.
         narrowed = bool(read_header(folder).emulated)
         precision = contender.precision if narrowed else "float32"
-        timed.append(Timed(contender.name, contender.is_peer, precision, outcome.latency_s))
+        timed.append(
+            Timed(
+                contender.name,
+                contender.is_peer,
+                precision,
+                outcome.latency_s,
+                outcome.block_medians_s(),
+                outcome.group,
+            )
+        )
         doubts += [flag for flag in outcome.warnings if flag.kind in _OF_MACHINE]
     return Finished(
         case.name, [*rows_of(case.name, macs, timed, peaks, case.copies), *faults], doubts
