@@ -14,7 +14,9 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+import psutil
 
+from dlas.hardware.memory import available_bytes
 from dlas.study.stages import Job
 
 _THREAD_VARIABLES = (
@@ -23,6 +25,10 @@ _THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "TVM_NUM_THREADS",
 )
+
+
+#: What is left to the rest of the machine.
+MEMORY_LEFT_BYTES = 300 << 20
 
 
 class _Worker:
@@ -124,12 +130,35 @@ class Pool:
                 job = worker.job
                 self._remove(worker)
                 yield job, {"status": "timed_out", "message": f"took over {self.time_limit_s:g} s"}
+        yield from self._save_memory()
+
+    def _save_memory(self) -> Iterator[tuple[Job, dict[str, Any]]]:
+        """End the largest worker before the machine has no memory left: without swap it would stand
+        still long before the system kills anything."""
+        if available_bytes() > MEMORY_LEFT_BYTES:
+            return
+        busy = [worker for worker in self._workers if worker.job is not None]
+        largest = max(busy, key=_held_bytes, default=None)
+        if largest is not None and largest.job is not None:
+            job, held = largest.job, _held_bytes(largest) / 2**30
+            self._remove(largest)
+            yield (
+                job,
+                {"status": "out_of_memory", "message": f"out of memory: it held {held:.1f} GiB"},
+            )
 
     def _remove(self, worker: _Worker) -> None:
         assert worker.process.stdout is not None
         self._selector.unregister(worker.process.stdout)
         self._workers.remove(worker)
         worker.close()
+
+
+def _held_bytes(worker: _Worker) -> int:
+    try:
+        return int(psutil.Process(worker.process.pid).memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _death(code: int, log: Path) -> dict[str, Any]:

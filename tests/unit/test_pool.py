@@ -1,0 +1,32 @@
+"""The pool of workers: what a job's end looks like from outside."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from dlas.study import pool as pooling
+from dlas.study.pool import Pool
+from dlas.study.stages import Job
+
+JOB = Job(
+    key="k", layer="datasets", member={"name": "synthetic", "train": 10**9, "shape": [1, 8, 8]},
+    node={}, inputs={}, folder="/nonexistent", checkpoints="/nonexistent", threads=1,
+)  # fmt: skip
+
+
+def test_the_machine_keeps_some_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [10**12, 0]
+    monkeypatch.setattr(
+        pooling, "available_bytes", lambda: left.pop(0) if len(left) > 1 else left[0]
+    )
+    with Pool(1, 1, tmp_path / "log", 60) as pool:
+        pool.submit(JOB)
+        events = []
+        deadline = time.monotonic() + 60
+        while pool.busy and time.monotonic() < deadline:
+            events += [event for _, event in pool.wait()]
+    assert events[-1]["status"] == "out_of_memory"
+    assert events[-1]["message"].startswith("out of memory: it held ")
