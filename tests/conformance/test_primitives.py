@@ -189,5 +189,5 @@ def test_plan_names_every_layer_and_explains_what_falls_back(name: str) -> None:
     assert steps["conv1"].primitive == name
     assert steps["fc"].primitive == "gemm"
     fell_back = name == "spatial_pack"
-    assert steps["depthwise"].primitive == ("direct" if fell_back else name)
+    assert steps["depthwise"].primitive == ("depthwise" if fell_back else name)
     assert ("output channels of a group" in steps["depthwise"].note) == fell_back
