@@ -55,10 +55,6 @@ class BlockedPrimitive(Primitive, frozen=True, kw_only=True):
         raise NotImplementedError
 
 
-def divisors(number: int) -> list[int]:
-    return [n for n in range(1, number + 1) if number % n == 0]
-
-
 def padded_blocked(data: Tensor, row: LayerRow) -> Tensor:
     """data in either layout with zeros around the image."""
     from tvm import te, tirx

@@ -13,16 +13,16 @@ unblocked inputs are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from dlas.algorithms.blocked import Knobs, divisors
+from dlas.algorithms.blocked import Knobs
 from dlas.algorithms.primitive import Array, Tensor
-from dlas.algorithms.tiles import extents, join_epilogue, vectorize_last
+from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
 from dlas.network import LayerRow
 from dlas.target import Target
 from dlas.target.blocks import block_count
@@ -77,10 +77,11 @@ class Reach:
         return start if even else te.min(start, last)
 
     def pixel(self, image: Tensor, n: Any, k: Any, channel: tuple[Any, Any], at: Any) -> Any:
-        """The input at ``at`` in channel (co, ci) of output block k's reach, in either layout."""
+        """The input at ``at`` in channel (co, ci) of output block k's reach; image (N, C, …) or
+        (N, C/b, …, b)."""
         co, ci = channel
         start = self.first(k) + co * self.width
-        if len(image.shape) == 4:
+        if len(image.shape) == 2 + len(at):
             return image[(n, start + ci, *at)]
         return image[(n, start // self.lanes, *at, start % self.lanes + ci)]
 
@@ -95,6 +96,27 @@ class Reach:
             dense[block, start : start + inputs, :, :, lane] = weight[k]
         split = dense.reshape(blocks, -1, self.width, r, s, self.lanes)
         return np.ascontiguousarray(split.transpose(0, 1, 3, 4, 2, 5))
+
+
+def tiled_sums(
+    image: Tensor, weight: Tensor, row: LayerRow, place: Callable[..., Any], name: str
+) -> Tensor:
+    """out[n, k, y, x, lane] = Σ co, r, s, ci  image[n, channel (co, ci) of k's reach, place(y, x,
+    r, s)] · weight[k, co, r, s, ci, lane]"""
+    from tvm import te
+
+    lanes = int(weight.shape[-1])
+    reach = Reach.of(row, lanes)
+    co, r, s, ci = (
+        te.reduce_axis((0, extent), axis)
+        for extent, axis in zip(weight.shape[1:5], ("co", "r", "s", "ci"), strict=True)
+    )
+
+    def sums(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
+        pixel = reach.pixel(image, n, k, (co, ci), place(y, x, r, s))
+        return te.sum(pixel * weight[k, co, r, s, ci, lane], axis=[co, r, s, ci])
+
+    return te.compute((image.shape[0], weight.shape[0], *row.output_hw, lanes), sums, name=name)
 
 
 def tile_candidates(order: Any, block: Any, target: Target) -> Sequence[Knobs]:
@@ -131,24 +153,26 @@ def tiles_of(
 
 def apply_tile(order: Any, block: Any, knobs: Knobs, threads: int) -> None:
     """The loop nest at the head of this file."""
-    for producer in order.get_producers(block):
-        vectorize_last(order, producer, threads)
+    lanes = extents(order, block)["outputs"][-1]
+    prepare(order, block, lanes, threads)
     last = join_epilogue(order, block)
     order.set_scope(block, 0, "local")
     n, k, y, x, lane = order.get_loops(last)
-    k_tile, y_tile, _ = compute_in_registers(order, block, (last, k, y, x, lane), knobs)
+    k_tile, y_tile, sums = compute_in_registers(order, block, (last, k, y, x, lane), knobs)
     if knobs["rows_outside"]:
         order.reorder(y_tile, k_tile)
     if threads > 1:
         outer = (y_tile, k_tile) if knobs["rows_outside"] else (k_tile, y_tile)
         order.parallel(order.fuse(n, *outer))
+    order.decompose_reduction(block, sums)
 
 
 def compute_in_registers(
     order: Any, block: Any, consumer: tuple[Any, Any, Any, Any, Any], knobs: Knobs
 ) -> tuple[Any, Any, Any]:
     """Tile the loops (k, y, x, lane) of the block's ``consumer``, given with it, and compute the
-    block's sums for one tile at a time. Returns the loops over the tiles (k, y, x)."""
+    block's sums for one tile at a time. Returns the loops over tiles of k and of y, and the loop
+    before which the sums are still to be set to zero."""
     last, k, y, x, lane = consumer
     k_tile, k_in = order.split(k, [None, knobs["rk"]])
     y_tile, y_in = order.split(y, [None, knobs["rh"]])
@@ -164,5 +188,4 @@ def compute_in_registers(
         order.unroll(loop)
     order.vectorize(lane)
     order.vectorize(outputs[-1])
-    order.decompose_reduction(block, sums[0])
-    return k_tile, y_tile, x_tile
+    return k_tile, y_tile, sums[0]

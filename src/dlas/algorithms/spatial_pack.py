@@ -16,7 +16,7 @@ import numpy as np
 
 from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
-from dlas.algorithms.register_tile import Reach, apply_tile, tile_candidates
+from dlas.algorithms.register_tile import Reach, apply_tile, tile_candidates, tiled_sums
 from dlas.network import LayerRow
 from dlas.target import Target
 
@@ -79,24 +79,14 @@ class SpatialPack(BlockedPrimitive, frozen=True, kw_only=True):
         return Reach.of(row, lanes).pack(weight)
 
     def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
-        """out[n, k, y, x, lane] = Σ co, r, s, ci  data[n, channel (co, ci) of k's reach,
-        y · stride + r · dilation, …] · weight[k, co, r, s, ci, lane]"""
-        from tvm import te
-
-        (sy, sx), (dy, dx), reach = row.stride, row.dilation, Reach.of(row, lanes)
+        """The sums of ``tiled_sums`` over the padded image."""
+        (sy, sx), (dy, dx) = row.stride, row.dilation
         image = padded_blocked(data, row)
-        co, r, s, ci = (
-            te.reduce_axis((0, extent), name)
-            for name, extent in zip(("co", "r", "s", "ci"), weight.shape[1:5], strict=True)
-        )
 
-        def sums(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
-            place = y * sy + r * dy, x * sx + s * dx
-            pixel = reach.pixel(image, n, k, (co, ci), place)
-            return te.sum(pixel * weight[k, co, r, s, ci, lane], axis=[co, r, s, ci])
+        def place(y: Any, x: Any, r: Any, s: Any) -> tuple[Any, Any]:
+            return y * sy + r * dy, x * sx + s * dx
 
-        shape = (data.shape[0], weight.shape[0], *row.output_hw, lanes)
-        return te.compute(shape, sums, name=self.stage)
+        return tiled_sums(image, weight, row, place, self.stage)
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
         return tile_candidates(order, order.get_sblock(self.stage), target)

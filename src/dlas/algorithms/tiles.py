@@ -34,10 +34,17 @@ def join_epilogue(order: Any, block: Any) -> Any:
     return last
 
 
-def vectorize_last(order: Any, block: Any, threads: int) -> None:
-    """A loop nest of its own for an elementwise stage: the last axis, if it is short enough to be
-    one vector, as a vector; the outer ones shared among the threads."""
-    *outer, last = order.get_loops(block)
-    if outer and threads > 1:
-        order.parallel(order.fuse(*outer))
-    order.vectorize(last)
+def prepare(order: Any, block: Any, lanes: int, threads: int) -> None:
+    """Every stage before ``block`` in a loop nest of its own: the last axis in vectors, the outer
+    ones shared among the threads."""
+    for stage in order.get_producers(block):
+        prepare(order, stage, lanes, threads)
+        *outer, last = order.get_loops(stage)
+        if outer and threads > 1:
+            order.parallel(order.fuse(*outer))
+        width = max(n for n in divisors(int(order.get(last).extent)) if n <= lanes)
+        order.vectorize(order.split(last, [None, width])[1])
+
+
+def divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]

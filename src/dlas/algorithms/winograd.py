@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dlas.algorithms.blocked import BlockedPrimitive, Knobs, divisors, padded_blocked
+from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
 from dlas.algorithms.primitive import Array, Tensor
 from dlas.algorithms.register_tile import Reach, compute_in_registers, tiles_of
-from dlas.algorithms.tiles import extents, join_epilogue, vectorize_last
+from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
 from dlas.network import LayerRow, Network
 from dlas.target import Target
 
@@ -132,8 +132,7 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         products, m = order.get_sblock(self.stage), self.outputs
         tiles = order.get_sblock("tiles")
-        for padding in order.get_producers(tiles):
-            vectorize_last(order, padding, threads)
+        prepare(order, tiles, extents(order, products)["outputs"][-1], threads)
         last = join_epilogue(order, products)
         copy = order.cache_write(products, 0, "local")
 
@@ -148,7 +147,8 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
         *_, block, products_at, j, ty, tx, lane = order.get_loops(copy)
         order.reorder(products_at, j, block, ty, tx, lane)
-        compute_in_registers(order, products, (copy, block, ty, tx, lane), knobs)
+        loops = copy, block, ty, tx, lane
+        *_, sums = compute_in_registers(order, products, loops, knobs)
 
         order.compute_at(tiles, y_block, preserve_unit_loops=True)
         *_, channels, i, j, ty, tx, lane = order.get_loops(tiles)
@@ -160,6 +160,7 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
             order.parallel(k)
             order.parallel(channels)
             order.parallel(products_at)
+        order.decompose_reduction(products, sums)
 
 
 class Winograd4(Winograd, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
-from dlas.systems.tvm.frontend import Importer, imported
+from dlas.systems.tvm.frontend import Importer, imported, plain_product
 from dlas.systems.tvm.layers import ELEMENTWISE_MAY_FOLLOW
 from dlas.systems.tvm.quantized import constant
 from dlas.target.blocks import block_channels, block_count
@@ -94,6 +94,10 @@ class BlockedImporter(Importer):
 
         return self.bb.emit_te(unblocked, value.expression, primfunc_name_hint="unblock")
 
+    def vectors(self, image: Blocked) -> relax.Expr:
+        """An image of one pixel as (N, C)."""
+        return self.bb.emit(relax.op.reshape(self.plain(image), (-1, image.channels)))
+
     def blocked(self, value: Any) -> Blocked:
         """An image in blocks, wherever it was."""
         if isinstance(value, Blocked):
@@ -120,16 +124,21 @@ class BlockedImporter(Importer):
     def blocked_layer(
         self, row: LayerRow, inputs: Any, attrs: dict[str, Any]
     ) -> relax.Expr | Blocked | None:
-        """A convolution by its primitive, on blocks; None where the primitive has no such form."""
+        """A layer by its primitive, on blocks; None where the primitive has no such form, and for a
+        dense layer that is more than x · W + bias."""
         primitive: Any = member("algorithms", self.plan.primitive(row.name))()
+        if not primitive.blocked or (row.op == "dense" and not plain_product(inputs[0], attrs)):
+            return None
         weight = constant(inputs[1])
         bias = np.zeros(1) if inputs[2] is None else constant(inputs[2])
-        if row.op != "conv" or not primitive.blocked:
-            return None
         if weight is None or bias is None:
             raise Refused(f"the weights of {row.name!r} are not constants")
         lanes, given = self.lanes, inputs[0]
-        if not primitive.takes_plain or isinstance(given, Blocked) or row.in_channels >= lanes:
+        if row.op == "dense":
+            if not attrs.get("transB"):
+                weight = weight.T
+            given = self.bb.emit(relax.op.reshape(given, (-1, row.in_channels, 1, 1)))
+        elif not primitive.takes_plain or isinstance(given, Blocked) or row.in_channels >= lanes:
             given = self.blocked(given).expression
         shift = block_channels(np.broadcast_to(bias, row.out_channels).astype(np.float32), lanes)
 
@@ -149,7 +158,8 @@ class BlockedImporter(Importer):
             primfunc_name_hint=primitive.name,
             primfunc_attrs={"op_pattern": ELEMENTWISE_MAY_FOLLOW},
         )
-        return Blocked(emitted, row.out_channels)
+        scores = Blocked(emitted, row.out_channels)
+        return scores if row.op == "conv" else self.vectors(scores)
 
     def on_blocks(
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int

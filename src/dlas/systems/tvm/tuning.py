@@ -77,8 +77,8 @@ class Tuner:
         data = [tvm.runtime.tensor(random.random(shape, np.float32)) for shape in shapes]
         runs = []
         for knobs in candidates:
-            module = tvm.IRModule({"main": by_template(kernel, knobs, self.threads)})
-            built = tvm.compile(module, target).jit()
+            tried = by_template(kernel, knobs, self.threads).with_attr("global_symbol", "main")
+            built = tvm.compile(tvm.IRModule({"main": tried}), target).jit()
             first = built.time_evaluator("main", tvm.cpu(), number=1)(*data).mean
             number = max(1, int(SHORTEST_S / max(first, 1e-7)))
             runs.append(built.time_evaluator("main", tvm.cpu(), number=number))
