@@ -73,7 +73,12 @@ class Depthwise(BlockedPrimitive, frozen=True, kw_only=True):
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
         tiles = tile_candidates(order, order.get_sblock(self.stage), target)
-        return [tile for tile in tiles if tile["rk"] == 1]
+        return [
+            {**tile, "pad_inside": inside}
+            for tile in tiles
+            for inside in (1, 2, 0)  # padding a whole image costs as much as filtering it
+            if tile["rk"] == 1 and not tile["rows_outside"]
+        ]
 
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         apply_tile(order, order.get_sblock(self.stage), knobs, threads)
