@@ -73,6 +73,24 @@ def test_images_stay_in_blocks_through_the_whole_graph(tmp_path: Path) -> None:
     assert deviation(found, expected(network, images)) < 1e-5
 
 
+def test_averages_pixels_before_it_mixes_channels(tmp_path: Path) -> None:
+    from dlas.systems.tvm.rewrite import pool_first
+
+    b = Builder((8, 9, 8))
+    x = b.average_pool(b.conv("input", "swapped", 16, 1, bias=True), 2, 2)
+    y = b.conv(x, "read twice", 16, 1)
+    x = b.add(b.average_pool(y, 3, 1, pad=1), y)
+    x = b.average_pool(b.conv(x, "wide", 16, 3), 2, 2)
+    network = b.network(b.dense(b.flatten(b.global_average_pool(x)), "fc", 10))
+    rows = {row.name: row for row in Network(pool_first(network.model)).layers}
+    assert rows["swapped"].input_hw == (4, 4)
+    assert rows["read twice"] == {r.name: r for r in network.layers}["read twice"]
+    assert rows["wide"].input_hw == (4, 4)
+    images = noise_images(network.input_shape, 2)
+    truth = expected(network, images)
+    assert deviation(executed(network, "cheapest", images, tmp_path), truth) < 1e-5
+
+
 @pytest.mark.parametrize("dtype", ["int8", "float16"])
 def test_other_types_are_refused_in_a_sentence(dtype: Any) -> None:
     network = tiny("plain", dtype)

@@ -22,6 +22,7 @@ from dlas.plan import Plan
 from dlas.systems.tvm.frontend import Importer, imported, plain_product
 from dlas.systems.tvm.layers import ELEMENTWISE_MAY_FOLLOW
 from dlas.systems.tvm.quantized import constant
+from dlas.systems.tvm.rewrite import pool_first
 from dlas.target.blocks import block_channels, block_count
 
 #: Operators on each element by itself, finite where their input is.
@@ -35,7 +36,7 @@ INJECTIVE = 2
 
 def translate_blocked(network: Network, plan: Plan, lanes: int) -> tvm.IRModule:
     """As ``frontend.translate``, with blocks of ``lanes`` channels."""
-    network = Network(fold_batch_norm(network.model))
+    network = Network(pool_first(fold_batch_norm(network.model)))
     return imported(BlockedImporter(network, plan, lanes), network)
 
 
