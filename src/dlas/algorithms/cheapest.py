@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from dlas.algorithms.base import Algorithm
 from dlas.algorithms.depthwise import Depthwise
-from dlas.algorithms.spatial_pack import SpatialPack
+from dlas.algorithms.spatial_pack import VECTOR, SpatialPack
 from dlas.algorithms.winograd import Winograd, Winograd4
 from dlas.network import LayerRow, Network
 from dlas.plan import Plan, Step
@@ -34,17 +34,26 @@ class Cheapest(Algorithm, frozen=True, kw_only=True):
             return Step(row.name, "gemm")
         if Depthwise().refuses_layer(row) is None:
             return Step(row.name, Depthwise.name)
-        costs = {SpatialPack.name: row.macs + PER_WEIGHT * row.weights}
-        if Winograd().refuses_layer(row) is None and row.groups == 1:
+        taps = row.kernel[0] * row.kernel[1]
+        costs = {SpatialPack.name: products_cost(row, taps, math.prod(row.output_hw))}
+        if Winograd().refuses_layer(row) is None:
             for primitive in (Winograd, Winograd4):
                 costs[primitive.name] = winograd_cost(row, primitive.outputs)
         return Step(row.name, min(costs, key=lambda name: costs[name]))
 
 
+def products_cost(row: LayerRow, taps: int, places: int) -> int:
+    """Of multiplying, at so many places, so many matrices of weights, and of reading them once. A
+    vector of output channels that spans groups multiplies the inputs of all of them."""
+    outputs = row.out_channels // row.groups
+    spanned = min(row.groups, math.ceil(VECTOR / outputs))
+    weights = row.out_channels * taps * spanned * (row.in_channels // row.groups)
+    return weights * (places + PER_WEIGHT)
+
+
 def winograd_cost(row: LayerRow, m: int) -> int:
     """Of F(m×m, 3×3), in multiply-adds."""
     elements = (m + 2) ** 2
-    weights = elements * row.in_channels * row.out_channels
     tiles = math.prod(math.ceil(size / m) for size in row.output_hw)
     transformed = elements * tiles * (row.in_channels + row.out_channels)
-    return tiles * weights + PER_WEIGHT * weights + PER_TRANSFORMED * transformed
+    return products_cost(row, elements, tiles) + PER_TRANSFORMED * transformed

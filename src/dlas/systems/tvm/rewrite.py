@@ -1,4 +1,4 @@
-"""``pool_first``: the mean over pixels and a 1×1 convolution, a sum over channels, may change places.
+"""``pool_first``: the mean over pixels and a 1×1 convolution, a sum of channels, may change places.
 
 DenseNet's transitions convolve and then average 2×2 pixels; the other way round there are four
 times fewer multiplications.
