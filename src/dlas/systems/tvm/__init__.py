@@ -2,7 +2,8 @@
 algorithms can be compared on one code generator.
 
     ONNX ── frontend ──▶ Relax ── lower ──▶ shared library ── runtime ──▶ one inference
-             │ layers, quantized           │ schedule
+   untuned:  │ layers, quantized           │ schedule
+  template:  blocked, rewrite              tuning, knobs: template
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Goes up when a template gives other loops for the same knobs.
 REVISION = 1
 #: All of a network's measuring takes no longer; kernels that are left get the first estimate.
-BUDGET_S = 50.0
+BUDGET_S = 40.0
 #: Candidates take turns, so that what else the machine does falls on all of them alike.
 ROUNDS, SHORTEST_S = 4, 1e-3
 
