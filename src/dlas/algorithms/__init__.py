@@ -5,4 +5,8 @@ MEMBERS = {
     "direct": "dlas.algorithms.direct:Direct",
     "gemm": "dlas.algorithms.gemm:Gemm",
     "spatial_pack": "dlas.algorithms.spatial_pack:SpatialPack",
+    "winograd": "dlas.algorithms.winograd:Winograd",
+    "winograd4": "dlas.algorithms.winograd:Winograd4",
+    "cheapest": "dlas.algorithms.cheapest:Cheapest",
+    "depthwise": "dlas.algorithms.depthwise:Depthwise",
 }

@@ -6,15 +6,19 @@ Document Processing"; the "GEMM" primitive of DLAS (arXiv:2311.08909).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from dlas.algorithms.primitive import Array, Primitive, Tensor, accumulator, multiply, padded
+from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
+from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
+from dlas.algorithms.register_tile import Reach, apply_tile, tile_candidates, tiled_sums
 from dlas.network import LayerRow
+from dlas.target import Target
 
 
-class Gemm(Primitive, frozen=True, kw_only=True):
+class Gemm(BlockedPrimitive, frozen=True, kw_only=True):
     """Applies to every convolution and dense layer. Weight layout: (K, C/G·R·S), dense (C, K).
 
     The columns are written to memory, R·S times the input, except for a 1×1 convolution of stride
@@ -48,6 +52,26 @@ class Gemm(Primitive, frozen=True, kw_only=True):
             name="image",
         )
 
+    def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
+        """(K, C/G, R, S), dense (K, C) → (K/b, co, R, S, ci, b): see ``Reach`` for co and ci."""
+        kernels = weight.reshape(*weight.shape[:2], *row.kernel)
+        return Reach.of(row, lanes).pack(kernels)
+
+    def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
+        """The sums of ``tiled_sums`` over the columns, where pixels lie one after another with all
+        their taps. A dense layer takes an image of one pixel."""
+        image = padded_blocked(data, row)
+        if row.kernel == row.stride == (1, 1):
+            return tiled_sums(image, weight, row, lambda y, x, r, s: (y, x), self.stage)
+        gathered = blocked_columns(image, row)
+        return tiled_sums(gathered, weight, row, lambda *at: at, self.stage)
+
+    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
+        return tile_candidates(order, order.get_sblock(self.stage), target)
+
+    def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
+        apply_tile(order, order.get_sblock(self.stage), knobs, threads)
+
 
 def dense(data: Tensor, weight: Tensor) -> Tensor:
     """data (N, C), weight (C, K) → (N, K)."""
@@ -79,3 +103,17 @@ def columns(data: Tensor, zero: Any, row: LayerRow) -> Any:
     shape = (data.shape[0], row.groups, inputs * kh * kw, height * width)
     im2col = te.compute(shape, element, name="im2col")
     return lambda *index: im2col[index]
+
+
+def blocked_columns(image: Tensor, row: LayerRow) -> Tensor:
+    """image (N, C/b, H, W, b) → (N, C/b, P, Q, R, S, b), or (N, C, H, W) → (N, C, P, Q, R, S)."""
+    from tvm import te
+
+    (sy, sx), (dy, dx) = row.stride, row.dilation
+    batch, channels, _, _, *lanes = image.shape
+
+    def element(n: Any, c: Any, y: Any, x: Any, r: Any, s: Any, *lane: Any) -> Any:
+        return image[(n, c, y * sy + r * dy, x * sx + s * dx, *lane)]
+
+    shape = (batch, channels, *row.output_hw, *row.kernel, *lanes)
+    return te.compute(shape, element, name="im2col")

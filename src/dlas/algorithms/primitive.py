@@ -8,7 +8,7 @@ input, P×Q output, R×S kernel.
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,11 @@ Array = NDArray[np.generic]
 
 class Primitive(Algorithm, frozen=True, kw_only=True):
     """One way to compute a convolution, used for every layer where it applies; elsewhere the
-    layer falls back to ``direct`` and its step says why."""
+    layer falls back to ``depthwise`` or ``fallback`` and its step says why."""
+
+    fallback: ClassVar[str] = "direct"
+    #: Whether it is a ``BlockedPrimitive``.
+    blocked: ClassVar[bool] = False
 
     def plan(self, network: Network) -> Plan:
         return Plan(self.name, tuple(self.step(row) for row in network.layers))
@@ -32,7 +36,10 @@ class Primitive(Algorithm, frozen=True, kw_only=True):
         if row.op == "dense":  # a matrix product, whichever way the convolutions are computed
             return Step(row.name, "gemm")
         reason = self.refuses_layer(row)
-        return Step(row.name, "direct", note=reason) if reason else Step(row.name, self.name)
+        if reason is None:
+            return Step(row.name, self.name)
+        alone = row.groups == row.in_channels == row.out_channels
+        return Step(row.name, "depthwise" if alone else self.fallback, note=reason)
 
     def refuses_layer(self, row: LayerRow) -> str | None:
         """Why it cannot compute this convolution, as a sentence; None when it can."""

@@ -3,23 +3,27 @@ one vector of output channels and every load and store is contiguous.
 
 Source: TVM's ``conv2d_NCHWc`` / spatial pack schedules (Liu et al. 2019, "Optimizing CNN Model
 Inference on CPUs", arXiv:1809.02697); the primitive of DLAS (arXiv:2311.08909).
-Deviation: the input is packed and the output unpacked in every layer; keeping the blocked layout
-from layer to layer is a decision about the whole network.
+``compute`` packs the input and unpacks the output in every layer; ``compute_blocked`` reads and
+writes the blocked layout, which a system then keeps from layer to layer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from dlas.algorithms.primitive import Array, Primitive, Tensor, accumulator, multiply, padded
+from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
+from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
+from dlas.algorithms.register_tile import Reach, apply_tile, tile_candidates, tiled_sums
 from dlas.network import LayerRow
+from dlas.target import Target
 
 VECTOR = 16
 
 
-class SpatialPack(Primitive, frozen=True, kw_only=True):
+class SpatialPack(BlockedPrimitive, frozen=True, kw_only=True):
     """Refuses depthwise convolutions. With ``co`` blocks of ``ci`` input channels and ``ko`` blocks
     of ``ki`` output channels in a group, the data is (N, G, co, H, W, ci) and the weight (G, ko,
     co, R, S, ci, ki); channels that the blocks do not divide are filled with zeros."""
@@ -69,6 +73,26 @@ class SpatialPack(Primitive, frozen=True, kw_only=True):
             lambda n, k, y, x: sums[n, k // outputs, k % outputs // ki, y, x, k % outputs % ki],
             name="unpacked",
         )
+
+    def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
+        """(K, C/G, R, S) → (K/b, co, R, S, ci, b): see ``Reach`` for co and ci."""
+        return Reach.of(row, lanes).pack(weight)
+
+    def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
+        """The sums of ``tiled_sums`` over the padded image."""
+        (sy, sx), (dy, dx) = row.stride, row.dilation
+        image = padded_blocked(data, row)
+
+        def place(y: Any, x: Any, r: Any, s: Any) -> tuple[Any, Any]:
+            return y * sy + r * dy, x * sx + s * dx
+
+        return tiled_sums(image, weight, row, place, self.stage)
+
+    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
+        return tile_candidates(order, order.get_sblock(self.stage), target)
+
+    def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
+        apply_tile(order, order.get_sblock(self.stage), knobs, threads)
 
 
 def blocks(channels: int) -> tuple[int, int]:

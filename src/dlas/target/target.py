@@ -44,6 +44,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     llvm_cpu: str | None
 
     @property
+    def lanes(self) -> int:
+        """float32 numbers in a vector."""
+        return max(self.vector_bits // 32, 1)
+
+    @property
     def llvm_features(self) -> tuple[str, ...]:
         """``+avx2``, ``-avx512f`` …, for LLVM's ``mattr``."""
         return llvm_attributes(self.isa, self.features)

@@ -2,18 +2,25 @@
 algorithms can be compared on one code generator.
 
     ONNX ── frontend ──▶ Relax ── lower ──▶ shared library ── runtime ──▶ one inference
-             │ layers, quantized           │ schedule
+   untuned:  │ layers, quantized           │ schedule
+  template:  blocked, rewrite              tuning, knobs: template
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import msgspec
 
 from dlas.executable import Run
 from dlas.systems.base import System
 from dlas.systems.tvm.runtime import LIBRARY, load_library, quick_import
+from dlas.target import host
 
 if TYPE_CHECKING:
     from dlas.network import Network
@@ -23,23 +30,39 @@ COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # where TVM looks f
 
 
 class Tvm(System, frozen=True, kw_only=True):
-    """``tuning``: "untuned" is one fixed loop order for every kernel. Quantized convolutions and
-    dense layers multiply 8-bit integers and sum in int32; float16 is stored as such and summed in
-    float32."""
+    """``tuning``: "untuned" is one fixed loop order for every kernel. "template" keeps images in
+    blocks of a vector's channels from layer to layer and orders the loops by the primitives'
+    schedule templates, float32 only; ``trials`` candidates of each are measured (1: none, the
+    estimate's first is taken) unless this machine has measured them before. Quantized
+    convolutions and dense layers multiply 8-bit integers and sum in int32; float16 is stored as
+    such and summed in float32."""
 
     name: ClassVar[str] = "tvm"
-    algorithms: ClassVar[tuple[str, ...]] = ("direct", "gemm", "spatial_pack")
+    algorithms: ClassVar[tuple[str, ...]] = (
+        "direct", "gemm", "spatial_pack", "depthwise", "winograd", "winograd4", "cheapest",
+    )  # fmt: skip
     distributions: ClassVar[tuple[str, ...]] = ("apache-tvm", "apache-tvm-ffi")
     modules: ClassVar[tuple[str, ...]] = ("tvm",)
     extra: ClassVar[str] = "tvm"
 
-    tuning: Literal["untuned"] = "untuned"
+    tuning: Literal["untuned", "template"] = "untuned"
+    trials: Annotated[int, msgspec.Meta(ge=1, le=32)] = 8
 
     @classmethod
     def missing(cls) -> str | None:
         if not any(map(shutil.which, COMPILERS)):
             return "tvm needs a C compiler to link what it generates: install gcc or clang"
         return super().missing()
+
+    def refuses(self, network: Network, plan: Plan) -> str | None:
+        if self.tuning == "untuned":
+            return None
+        if network.dtype != "float32":
+            return (
+                "tuning = 'template' has schedules for float32 networks only, and this one is "
+                f"{network.dtype}: tuning = 'untuned'"
+            )
+        return None
 
     def emulates(self, network: Network) -> str:
         if network.dtype != "float16":
@@ -48,10 +71,23 @@ class Tvm(System, frozen=True, kw_only=True):
 
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         quick_import("tvm")
-        from dlas.systems.tvm.frontend import translate
         from dlas.systems.tvm.lower import build
+        from dlas.systems.tvm.schedule import schedule
 
-        build(translate(network, plan), self.threads, folder / LIBRARY)
+        arrange: Callable[..., Any]
+        if self.tuning == "untuned":
+            from dlas.systems.tvm.frontend import translate
+
+            arrange = partial(schedule, threads=self.threads)
+            module = translate(network, plan)
+        else:
+            from dlas.systems.tvm.blocked import translate_blocked
+            from dlas.systems.tvm.tuning import Tuner
+
+            os.environ["TVM_NUM_THREADS"] = str(self.threads)
+            arrange = Tuner(host(), self.threads, self.trials).arrange
+            module = translate_blocked(network, plan, host().lanes)
+        build(module, self.threads, folder / LIBRARY, arrange)
 
     def load(self, folder: Path) -> Run:
         return load_library(folder / LIBRARY, self.threads)

@@ -35,7 +35,11 @@ def translate(network: Network, plan: Plan) -> tvm.IRModule:
     """The network at batch 1 as a Relax module whose function ``main`` takes the image. Raises
     Refused where TVM has no translation."""
     network = Network(fold_batch_norm(network.model))
-    importer = Importer(network, plan)
+    return imported(Importer(network, plan), network)
+
+
+def imported(importer: Importer, network: Network) -> tvm.IRModule:
+    """What an importer makes of the network."""
     opset = max(entry.version for entry in network.model.opset_import)
     try:
         # The importer prints what it fails on, besides raising.

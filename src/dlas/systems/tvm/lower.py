@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import tvm
@@ -10,7 +11,6 @@ from tvm.relax import transform
 from tvm.target.codegen import llvm_get_system_cpu
 
 from dlas.systems.tvm.quantized import legalize_quantize
-from dlas.systems.tvm.schedule import schedule
 
 #: -O2 compiles in two thirds of -O3's time, and the kernels run as fast.
 OPTIMIZATION = 2
@@ -50,8 +50,14 @@ def host(threads: int) -> tvm.target.Target:
     )
 
 
-def build(module: tvm.IRModule, threads: int, library: Path) -> None:
-    """Compile ``module`` for this machine and write it as a shared library."""
+def build(
+    module: tvm.IRModule,
+    threads: int,
+    library: Path,
+    arrange: Callable[[tirx.PrimFunc], tirx.PrimFunc],
+) -> None:
+    """Compile ``module`` for this machine and write it as a shared library; ``arrange`` orders the
+    loops of one kernel."""
     target = host(threads)
     # The virtual machine calls a kernel with tensors of the shapes it was compiled for; checking
     # them again in every kernel is a third of the code and of the compile time.
@@ -59,6 +65,6 @@ def build(module: tvm.IRModule, threads: int, library: Path) -> None:
         module = tvm.transform.Sequential(FUSE)(module)
         for name, function in module.functions_items():
             if isinstance(function, tirx.PrimFunc):
-                module[name] = schedule(function, threads)
+                module[name] = arrange(function)
         module = tvm.transform.Sequential(FINISH)(module)
         relax.build(module, target, relax_pipeline=None).export_library(str(library))

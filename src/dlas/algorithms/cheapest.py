@@ -1,0 +1,60 @@
+"""``cheapest``: for every layer the primitive with the lowest estimated cost."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from dlas.algorithms.base import Algorithm
+from dlas.algorithms.depthwise import Depthwise
+from dlas.algorithms.spatial_pack import VECTOR, SpatialPack
+from dlas.algorithms.winograd import Winograd, Winograd4
+from dlas.network import LayerRow, Network
+from dlas.plan import Plan, Step
+
+#: Multiply-adds in the time that reading one weight adds. A weight from memory takes as long as 12
+#: (58 GMAC/s, 20 GB/s on a Zen 4 core), but half of that passes while the ones before it are
+#: multiplied: with 3 to 8 ResNet18, ResNet50 and VGG16 ran faster than with 12.
+PER_WEIGHT = 6
+#: The same for one element of a transformed tile, of inputs or outputs: measured, 6 to 10.
+PER_TRANSFORMED = 8
+
+
+class Cheapest(Algorithm, frozen=True, kw_only=True):
+    """Depthwise, spatial pack, or Winograd where its multiplications saved outweigh its larger
+    weights and its transforms. An estimate, the same for every machine: a plan is made before the
+    target is known."""
+
+    name: ClassVar[str] = "cheapest"
+
+    def plan(self, network: Network) -> Plan:
+        return Plan(self.name, tuple(self.step(row) for row in network.layers))
+
+    def step(self, row: LayerRow) -> Step:
+        if row.op == "dense":
+            return Step(row.name, "gemm")
+        if Depthwise().refuses_layer(row) is None:
+            return Step(row.name, Depthwise.name)
+        taps = row.kernel[0] * row.kernel[1]
+        costs = {SpatialPack.name: products_cost(row, taps, math.prod(row.output_hw))}
+        if Winograd().refuses_layer(row) is None:
+            for primitive in (Winograd, Winograd4):
+                costs[primitive.name] = winograd_cost(row, primitive.outputs)
+        return Step(row.name, min(costs, key=lambda name: costs[name]))
+
+
+def products_cost(row: LayerRow, taps: int, places: int) -> int:
+    """Of multiplying, at so many places, so many matrices of weights, and of reading them once. A
+    vector of output channels that spans groups multiplies the inputs of all of them."""
+    outputs = row.out_channels // row.groups
+    spanned = min(row.groups, math.ceil(VECTOR / outputs))
+    weights = row.out_channels * taps * spanned * (row.in_channels // row.groups)
+    return weights * (places + PER_WEIGHT)
+
+
+def winograd_cost(row: LayerRow, m: int) -> int:
+    """Of F(m×m, 3×3), in multiply-adds."""
+    elements = (m + 2) ** 2
+    tiles = math.prod(math.ceil(size / m) for size in row.output_hw)
+    transformed = elements * tiles * (row.in_channels + row.out_channels)
+    return products_cost(row, elements, tiles) + PER_TRANSFORMED * transformed

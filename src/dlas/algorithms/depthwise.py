@@ -1,0 +1,84 @@
+"""Depthwise convolution: every channel filtered by itself, a vector of channels at a time.
+
+Source: Howard et al. 2017, "MobileNets", arXiv:1704.04861; vectorized over channels as in Zhang, Lo
+and Lu 2020, "High Performance Depthwise and Pointwise Convolutions on Mobile Devices".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
+from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
+from dlas.algorithms.register_tile import apply_tile, tile_candidates
+from dlas.network import LayerRow
+from dlas.target import Target
+from dlas.target.blocks import block_channels
+
+
+class Depthwise(BlockedPrimitive, frozen=True, kw_only=True):
+    """Applies where every group has one input and one output channel. Weight layout: (C, R, S)."""
+
+    name: ClassVar[str] = "depthwise"
+    takes_plain: ClassVar[bool] = False
+
+    def refuses_layer(self, row: LayerRow) -> str | None:
+        if row.groups == row.in_channels == row.out_channels:
+            return None
+        return "depthwise filters every channel by itself; here output channels mix inputs"
+
+    def pack(self, weight: Array, row: LayerRow) -> Array:
+        return weight[:, 0]
+
+    def compute(self, data: Tensor, weight: Tensor, zero: Any, row: LayerRow) -> Tensor:
+        """out[n, c, y, x] = Σ r, s  data[n, c, y · stride + r · dilation, …] · weight[c, r, s]"""
+        from tvm import te
+
+        image, dtype = padded(data, zero, row), accumulator(data)
+        (sy, sx), (dy, dx) = row.stride, row.dilation
+        r = te.reduce_axis((0, row.kernel[0]), "r")
+        s = te.reduce_axis((0, row.kernel[1]), "s")
+        return te.compute(
+            (data.shape[0], row.out_channels, *row.output_hw),
+            lambda n, c, y, x: te.sum(
+                multiply(image[n, c, y * sy + r * dy, x * sx + s * dx], weight[c, r, s], dtype),
+                axis=[r, s],
+            ),
+            name=self.name,
+        )
+
+    def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
+        """(C, 1, R, S) → (C/b, R, S, b)."""
+        return np.ascontiguousarray(block_channels(weight[:, 0], lanes).transpose(0, 2, 3, 1))
+
+    def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
+        """out[n, c, y, x, lane] = Σ r, s  data[n, c, y · stride + …, …] · weight[c, r, s, lane]"""
+        from tvm import te
+
+        (sy, sx), (dy, dx) = row.stride, row.dilation
+        image = padded_blocked(data, row)
+        r = te.reduce_axis((0, row.kernel[0]), "r")
+        s = te.reduce_axis((0, row.kernel[1]), "s")
+        return te.compute(
+            (data.shape[0], weight.shape[0], *row.output_hw, lanes),
+            lambda n, c, y, x, lane: te.sum(
+                image[n, c, y * sy + r * dy, x * sx + s * dx, lane] * weight[c, r, s, lane],
+                axis=[r, s],
+            ),
+            name=self.stage,
+        )
+
+    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
+        tiles = tile_candidates(order, order.get_sblock(self.stage), target)
+        return [
+            {**tile, "pad_inside": inside}
+            for tile in tiles
+            for inside in (1, 2, 0)  # padding a whole image costs as much as filtering it
+            if tile["rk"] == 1 and not tile["rows_outside"]
+        ]
+
+    def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
+        apply_tile(order, order.get_sblock(self.stage), knobs, threads)

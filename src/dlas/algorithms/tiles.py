@@ -1,0 +1,50 @@
+"""What schedule templates share: the last stage of a fused kernel, and simple loops for the rest.
+
+Functions take a ``tvm.s_tir.Schedule`` whose module has the one function ``main``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MAIN = "main"
+
+
+def extents(order: Any, block: Any) -> dict[str, list[int]]:
+    """How often each loop of a block runs: those over outputs, and those of its sum."""
+    from tvm import tirx
+
+    found: dict[str, list[int]] = {"outputs": [], "sums": []}
+    for axis in order.get(block).iter_vars:
+        kind = "outputs" if axis.iter_type == tirx.IterVar.DataPar else "sums"
+        found[kind].append(int(axis.dom.extent))
+    return found
+
+
+def join_epilogue(order: Any, block: Any) -> Any:
+    """Make all that follows ``block`` one elementwise stage and return it; a copy where nothing
+    does."""
+    stages = order.get_child_blocks(order.get_sblock("root", MAIN))
+    name = order.get(block).name_hint
+    names = [order.get(stage).name_hint for stage in stages]
+    after = stages[names.index(name) + 1 :]
+    for stage in after[:-1]:
+        order.compute_inline(stage)
+    last = after[-1] if after else order.cache_write(block, 0, "local")
+    return last
+
+
+def prepare(order: Any, block: Any, lanes: int, threads: int) -> None:
+    """Every stage before ``block`` in a loop nest of its own: the last axis in vectors, the outer
+    ones shared among the threads."""
+    for stage in order.get_producers(block):
+        prepare(order, stage, lanes, threads)
+        *outer, last = order.get_loops(stage)
+        if outer and threads > 1:
+            order.parallel(order.fuse(*outer))
+        width = max(n for n in divisors(int(order.get(last).extent)) if n <= lanes)
+        order.vectorize(order.split(last, [None, width])[1])
+
+
+def divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]

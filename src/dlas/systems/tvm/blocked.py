@@ -1,0 +1,299 @@
+"""From a network to Relax with the blocked layout kept from layer to layer.
+
+Convolutions, pooling, elementwise operators and concatenation read and write (N, C/b, H, W, b);
+only where another operator needs it is a tensor brought back to (N, C, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, te, tirx, topi
+
+from dlas.errors import Refused
+from dlas.layer import member
+from dlas.network import LayerRow, Network
+from dlas.network.fold import fold_batch_norm
+from dlas.plan import Plan
+from dlas.systems.tvm.frontend import Importer, imported, plain_product
+from dlas.systems.tvm.layers import ELEMENTWISE_MAY_FOLLOW
+from dlas.systems.tvm.quantized import constant
+from dlas.systems.tvm.rewrite import pool_first
+from dlas.target.blocks import block_channels, block_count
+
+#: Operators on each element by itself, finite where their input is.
+ELEMENTWISE = (
+    "Add", "Sub", "Mul", "Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh",
+    "Identity",
+)  # fmt: skip
+#: Relax's fusion pattern of a kernel that nothing before it may join.
+INJECTIVE = 2
+
+
+def translate_blocked(network: Network, plan: Plan, lanes: int) -> tvm.IRModule:
+    """As ``frontend.translate``, with blocks of ``lanes`` channels."""
+    network = Network(pool_first(fold_batch_norm(network.model)))
+    return imported(BlockedImporter(network, plan, lanes), network)
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """An image in blocks: ``expression`` is (N, C/b, H, W, b)."""
+
+    expression: relax.Expr
+    channels: int
+
+    @property
+    def ty(self) -> Any:  # what the importer asks of every value
+        return self.expression.ty
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(int(extent) for extent in self.expression.ty.shape)
+
+
+class BlockedImporter(Importer):
+    def __init__(self, network: Network, plan: Plan, lanes: int) -> None:
+        super().__init__(network, plan)
+        self.lanes = lanes
+
+    def _construct_nodes(self, graph: Any) -> None:
+        super()._construct_nodes(graph)
+        for output in graph.output:
+            self._nodes[output.name] = self.plain(self._nodes[output.name])
+
+    def _convert_operator(
+        self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
+    ) -> relax.Expr | Blocked:
+        row = self.rows.get(attrs["tvm_custom"]["name"])
+        result: relax.Expr | Blocked | None = None
+        if row is not None:
+            result = self.blocked_layer(row, inputs, attrs)
+        elif any(isinstance(value, Blocked) for value in inputs):
+            result = self.on_blocks(op_name, inputs, attrs, opset)
+        if result is not None:
+            return result
+        for index, value in enumerate(inputs):
+            inputs[index] = self.plain(value)
+        return super()._convert_operator(op_name, inputs, attrs, opset)
+
+    # -- between the layouts -------------------------------------------------------------------
+
+    def plain(self, value: Any) -> Any:
+        """A blocked image as (N, C, H, W); any other value as it is."""
+        if not isinstance(value, Blocked):
+            return value
+        batch, _, height, width, lanes = value.shape
+        shape = (batch, value.channels, height, width)
+
+        def unblocked(data: te.Tensor) -> te.Tensor:
+            return te.compute(shape, lambda n, c, y, x: data[n, c // lanes, y, x, c % lanes])
+
+        return self.bb.emit_te(unblocked, value.expression, primfunc_name_hint="unblock")
+
+    def vectors(self, image: Blocked) -> relax.Expr:
+        """An image of one pixel as (N, C)."""
+        return self.bb.emit(relax.op.reshape(self.plain(image), (-1, image.channels)))
+
+    def blocked(self, value: Any) -> Blocked:
+        """An image in blocks, wherever it was."""
+        if isinstance(value, Blocked):
+            return value
+        batch, channels, height, width = (int(extent) for extent in value.ty.shape)
+        lanes = self.lanes
+        shape = (batch, block_count(channels, lanes), height, width, lanes)
+
+        def reblocked(data: te.Tensor) -> te.Tensor:
+            def element(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
+                c = k * lanes + lane
+                if channels % lanes == 0:
+                    return data[n, c, y, x]
+                zero = tirx.const(0, str(data.dtype))
+                return tirx.if_then_else(c < channels, data[n, c, y, x], zero)
+
+            return te.compute(shape, element)
+
+        emitted = self.bb.emit_te(reblocked, value, primfunc_name_hint="block")
+        return Blocked(emitted, channels)
+
+    # -- operators -----------------------------------------------------------------------------
+
+    def blocked_layer(
+        self, row: LayerRow, inputs: Any, attrs: dict[str, Any]
+    ) -> relax.Expr | Blocked | None:
+        """A layer by its primitive, on blocks; None where the primitive has no such form, and for a
+        dense layer that is more than x · W + bias."""
+        primitive: Any = member("algorithms", self.plan.primitive(row.name))()
+        if not primitive.blocked or (row.op == "dense" and not plain_product(inputs[0], attrs)):
+            return None
+        weight = constant(inputs[1])
+        bias = np.zeros(1) if inputs[2] is None else constant(inputs[2])
+        if weight is None or bias is None:
+            raise Refused(f"the weights of {row.name!r} are not constants")
+        lanes, given = self.lanes, inputs[0]
+        if row.op == "dense":
+            if not attrs.get("transB"):
+                weight = weight.T
+            given = self.bb.emit(relax.op.reshape(given, (-1, row.in_channels, 1, 1)))
+        elif not primitive.takes_plain or isinstance(given, Blocked) or row.in_channels >= lanes:
+            given = self.blocked(given).expression
+        shift = block_channels(np.broadcast_to(bias, row.out_channels).astype(np.float32), lanes)
+
+        def compute(image: te.Tensor, packed: te.Tensor, bias: te.Tensor) -> te.Tensor:
+            sums = primitive.compute_blocked(image, packed, row, lanes)
+            return te.compute(
+                sums.shape,
+                lambda n, k, y, x, lane: sums[n, k, y, x, lane] + bias[k, lane],
+                name="bias",
+            )
+
+        emitted = self.bb.emit_te(
+            compute,
+            given,
+            relax.const(primitive.pack_blocked(weight, row, lanes)),
+            relax.const(shift),
+            primfunc_name_hint=primitive.name,
+            primfunc_attrs={"op_pattern": ELEMENTWISE_MAY_FOLLOW},
+        )
+        scores = Blocked(emitted, row.out_channels)
+        return scores if row.op == "conv" else self.vectors(scores)
+
+    def on_blocks(
+        self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
+    ) -> Blocked | None:
+        """The operator on blocked images; None where it needs them plain."""
+        if op_name in ELEMENTWISE:
+            return self.elementwise(op_name, inputs, attrs, opset)
+        if op_name in ("MaxPool", "AveragePool"):
+            return self.pool(op_name, inputs[0], attrs)
+        if op_name == "GlobalAveragePool":
+            return self.global_average(inputs[0])
+        if op_name == "Concat" and attrs["axis"] == 1:
+            return self.concatenation(inputs)
+        return None
+
+    def elementwise(
+        self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
+    ) -> Blocked | None:
+        channels = {value.channels for value in inputs if isinstance(value, Blocked)}
+        given = [self.operand(value, *channels) for value in inputs if value is not None]
+        if len(channels) != 1 or any(value is None for value in given):
+            return None
+        shapes = [v.ty.shape for v in given if v is not None and constant(v) is None]
+        if op_name == "Mul" and len({tuple(map(int, shape)) for shape in shapes}) == 2:
+            return Blocked(self.gate(*given), *channels)
+        if op_name == "Sigmoid":
+            return Blocked(
+                self.bb.emit_te(sigmoid, *given, primfunc_name_hint="sigmoid"), *channels
+            )
+        inputs[: len(given)] = given
+        result = super()._convert_operator(op_name, inputs, attrs, opset)
+        return Blocked(self.bb.emit(result), *channels)
+
+    def operand(self, value: Any, channels: int) -> relax.Expr | None:
+        """An operand beside blocked images of so many channels: blocked too, or one number."""
+        if isinstance(value, Blocked):
+            return value.expression
+        known = constant(value)
+        if known is not None and known.size == 1:
+            return value
+        shape = tuple(int(extent) for extent in value.ty.shape)
+        if known is not None and shape[-3:] == (channels, 1, 1) and known.size == channels:
+            vectors = block_channels(known.reshape(channels), self.lanes)
+            return relax.const(vectors.reshape(-1, 1, 1, self.lanes))
+        if known is None and len(shape) == 4 and shape[1] == channels:
+            return self.blocked(value).expression
+        return None
+
+    def gate(self, a: relax.Expr, b: relax.Expr) -> relax.Expr:
+        """Squeeze-and-excitation's product, a kernel of its own: fused into the layer that computes
+        the gate, it would compute that layer for every pixel."""
+
+        def product(x: te.Tensor, y: te.Tensor) -> te.Tensor:
+            image, factor = (x, y) if int(x.shape[2]) > 1 or int(x.shape[3]) > 1 else (y, x)
+            return te.compute(
+                image.shape,
+                lambda n, k, i, j, lane: image[n, k, i, j, lane] * factor[n, k, 0, 0, lane],
+            )
+
+        return self.bb.emit_te(
+            product, a, b, primfunc_name_hint="gate", primfunc_attrs={"op_pattern": INJECTIVE}
+        )
+
+    def pool(self, op_name: str, image: Blocked, attrs: dict[str, Any]) -> Blocked | None:
+        """MaxPool or AveragePool; None with options that no network here has."""
+        if attrs.get("ceil_mode") or attrs.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET"):
+            return None
+        if set(attrs.get("dilations", (1,))) != {1} or attrs["tvm_custom"]["num_outputs"] > 1:
+            return None
+        kernel, pads = attrs["kernel_shape"], attrs.get("pads", (0, 0, 0, 0))
+        stride = attrs.get("strides", (1, 1))
+        if op_name == "AveragePool" and any(pads):
+            return None  # the divisor would vary along the edges
+        batch, blocks, height, width, lanes = image.shape
+        top, left, bottom, right = pads
+        p = (height + top + bottom - kernel[0]) // stride[0] + 1
+        q = (width + left + right - kernel[1]) // stride[1] + 1
+
+        def pooled(data: te.Tensor) -> te.Tensor:
+            r, s = (
+                te.reduce_axis((0, extent), name) for extent, name in zip(kernel, "rs", strict=True)
+            )
+
+            def element(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
+                i, j = y * stride[0] + r - top, x * stride[1] + s - left
+                if op_name == "AveragePool":
+                    return te.sum(data[n, k, i, j, lane], axis=[r, s])
+                inside = tirx.all(i >= 0, i < height, j >= 0, j < width)
+                value = data[n, k, i, j, lane]
+                if any(pads):
+                    value = tirx.if_then_else(inside, value, te.min_value(str(data.dtype)))
+                return te.max(value, axis=[r, s])
+
+            sums = te.compute((batch, blocks, p, q, lanes), element, name="pool")
+            if op_name == "MaxPool":
+                return sums
+            return scaled(sums, 1 / (kernel[0] * kernel[1]))
+
+        emitted = self.bb.emit_te(pooled, image.expression, primfunc_name_hint="pool")
+        return Blocked(emitted, image.channels)
+
+    def global_average(self, image: Blocked) -> Blocked:
+        batch, blocks, height, width, lanes = image.shape
+
+        def average(data: te.Tensor) -> te.Tensor:
+            y, x = te.reduce_axis((0, height), "y"), te.reduce_axis((0, width), "x")
+            sums = te.compute(
+                (batch, blocks, 1, 1, lanes),
+                lambda n, k, i, j, lane: te.sum(data[n, k, y, x, lane], axis=[y, x]),
+                name="pool",
+            )
+            return scaled(sums, 1 / (height * width))
+
+        emitted = self.bb.emit_te(average, image.expression, primfunc_name_hint="average")
+        return Blocked(emitted, image.channels)
+
+    def concatenation(self, images: Sequence[Any]) -> Blocked | None:
+        """Along channels, where every image but the last ends with a whole block."""
+        widths = [v.channels if isinstance(v, Blocked) else int(v.ty.shape[1]) for v in images]
+        if any(width % self.lanes for width in widths[:-1]):
+            return None
+        blocks = [self.blocked(image).expression for image in images]
+        return Blocked(self.bb.emit(relax.op.concat(blocks, axis=1)), sum(widths))
+
+
+def sigmoid(data: te.Tensor) -> te.Tensor:
+    """1 / (1 + e⁻ˣ) by a polynomial (Cephes' expf: relative error 2e-7), since C's function takes
+    one number at a time."""
+    exponential = topi.fast_exp(topi.negative(data))
+    return te.compute(data.shape, lambda *at: 1.0 / (1.0 + exponential[at]), name="sigmoid")
+
+
+def scaled(sums: te.Tensor, factor: float) -> te.Tensor:
+    return te.compute(
+        sums.shape, lambda *at: sums[at] * tirx.const(factor, str(sums.dtype)), name="scaled"
+    )
