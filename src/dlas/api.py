@@ -48,7 +48,7 @@ def results(study: StudyLike, store: Store | str | os.PathLike[str] | None = Non
 def write_report(
     study: StudyLike,
     store: Store | str | os.PathLike[str] | None = None,
-    path: Path | None = None,
+    path: Path | str | None = None,
 ) -> Path:
     """Write a study's page, by default into the store; where it lies."""
     from dlas.report import page
@@ -57,7 +57,8 @@ def write_report(
 
     place, name = _store(store), study_name(study)
     frame = results_frame(place.results, name)
-    return page.write_report(frame, gather_info(place, name), path or place.report(name))
+    target = Path(path) if path else place.report(name)
+    return page.write_report(frame, gather_info(place, name), target)
 
 
 def study_name(study: StudyLike) -> str:

@@ -58,7 +58,10 @@ def _name_and_fields(layer: str, value: Any, path: str) -> tuple[str, dict[str, 
     if len(named) != 1:
         raise SpecError(path, f"has no name; there are {', '.join(sorted(table(layer)))}")
     kind = member(layer, named[0])
-    fields[_leading_field(kind, path)] = fields.pop(named[0])
+    leading = _leading_field(kind, path)
+    if leading in fields:
+        raise SpecError(f"{path}.{leading}", f"{named[0]} = … gives this already; keep one of them")
+    fields[leading] = fields.pop(named[0])
     return named[0], fields
 
 

@@ -313,7 +313,7 @@ def _no_opset(model: onnx.ModelProto) -> None:
         (_wrong_weight, "layer 'conv' gets 2 features, its weights take 5"),
         (_unknown_type, "the constant 'w' is damaged"),
         (_nan, "the constant 'w' holds NaN"),
-        (_future_opset, "its opset 99 cannot be converted; export it with one from 18 to 20"),
+        (_future_opset, "its opset 99 cannot be converted; export it with one from 19 to 20"),
         (_no_opset, "it names no opset"),
     ],
 )

@@ -54,6 +54,8 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
         return f"{self.name} sums transformed values: float32 networks only, not {network.dtype}"
 
     def refuses_layer(self, row: LayerRow) -> str | None:
+        if row.dtype != "float32":
+            return f"{self.name} sums transformed values: float32 layers only, not {row.dtype}"
         if row.kernel == (3, 3) and row.stride == row.dilation == (1, 1):
             return None
         return f"{self.name} computes 3×3 convolutions of stride 1 and dilation 1"

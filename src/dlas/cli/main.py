@@ -68,6 +68,9 @@ def main() -> None:
     except DlasError as error:
         print(f"dlas: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"dlas: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -9,7 +9,7 @@ import typer
 
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", help="Where artifacts and results are kept [$DLAS_STORE or .dlas]."),
+    typer.Option("--store", help="The folder of results; by default $DLAS_STORE or .dlas."),
 ]
 StudyFile = Annotated[Path, typer.Argument(help="A study, as a TOML file.")]
 StudyName = Annotated[str, typer.Argument(help="A study: its TOML file or its name in the store.")]

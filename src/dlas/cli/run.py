@@ -14,11 +14,12 @@ def run(
     store: StoreOption = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Nodes made at once, sharing the cores [one per core]."),
+        typer.Option(min=1, help="Nodes made at once, sharing the cores; by default one per core."),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
     time_limit: Annotated[
-        float | None, typer.Option(min=1, help="Seconds that making one node may take [6 hours].")
+        float | None,
+        typer.Option(min=1, help="Seconds one node may take; by default 6 hours."),
     ] = None,
 ) -> None:
     """Run a study: make and measure what is missing, print a table, write the report.
@@ -34,7 +35,8 @@ def run(
     from dlas.study.making import usual_limits
     from dlas.study.space import Study
 
-    console = Console()
+    console = Console(emoji=False)
+    kept = f" --store {store}" if store else ""
     opened, place = Study.open(study), open_store(store)
     try:
         with Progress(console) as progress:
@@ -43,7 +45,7 @@ def run(
             )
     except KeyboardInterrupt:
         console.print(
-            f"Stopped. What is finished is kept; go on with: dlas run {study}", markup=False
+            f"Stopped. What is finished is kept; go on with: dlas run {study}{kept}", markup=False
         )
         raise typer.Exit(130) from None
     console.print(summary(frame))

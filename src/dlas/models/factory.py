@@ -16,6 +16,7 @@ from dlas.errors import InputError, SpecError
 from dlas.layer import did_you_mean
 from dlas.models.base import Model
 from dlas.network import Network
+from dlas.network.cleanup import drop_unused
 from dlas.network.opening import OPSET
 
 if TYPE_CHECKING:
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
 
 #: Of the example images. Not 1, so that no constant of the network is mistaken for it.
 EXAMPLES = 2
+
+
+def _without_made_up_biases(model: onnx.ModelProto, own: set[str]) -> onnx.ModelProto:
+    """The exporter gives a convolution without bias one of zeros, which would count and train."""
+    from onnx import numpy_helper
+
+    zeros = {
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.name not in own and not numpy_helper.to_array(tensor).any()
+    }
+    for node in model.graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in zeros:
+            del node.input[2]
+    drop_unused(model)
+    return model
 
 
 class Factory(Model, frozen=True, kw_only=True):
@@ -87,7 +104,7 @@ class Factory(Model, frozen=True, kw_only=True):
         assert program is not None, "dynamo = True returns a program"
         fold_constants(program.model)
         remove_unused_nodes(program.model)
-        return program.model_proto
+        return _without_made_up_biases(program.model_proto, set(module.state_dict()))
 
     def _function(self) -> Callable[..., Any]:
         """Imports the module. InputError where that fails or the call would."""

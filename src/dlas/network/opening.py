@@ -24,7 +24,7 @@ from dlas.network.cleanup import drop_unused
 from dlas.network.layers import attributes, skeleton, tensor_shapes
 
 OPSET = 20
-OPSETS = range(18, OPSET + 1)
+OPSETS = range(19, OPSET + 1)
 IR_VERSION = 10
 BATCH = "N"
 STANDARD = ("", "ai.onnx")

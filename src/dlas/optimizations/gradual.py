@@ -52,10 +52,17 @@ class GradualPruning(Optimization, frozen=True, kw_only=True):
         for index, share in enumerate(shares(self.sparsity, self.steps)):
             network, masks = prune(network, share)
             if self.fine_tune is not None:
+                masks = masks or _zeros(network)
                 part = replace(context, progress=_part(context, index, self.steps))
                 seed = self.seed + index
                 network = train(network, data, self.fine_tune, seed=seed, context=part, masks=masks)
         return network
+
+
+def _zeros(network: Network) -> Masks:
+    """What an earlier pruning set to zero stays zero."""
+    weights = {row.weight: network.initializers[row.weight] for row in network.layers}
+    return {name: weight != 0 for name, weight in weights.items() if not weight.all()}
 
 
 def shares(sparsity: float, steps: int) -> list[float]:

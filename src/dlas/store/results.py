@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +20,7 @@ from dlas.node import Node
 from dlas.store import tables as t
 from dlas.store.schema import METRICS, STATUSES
 
+_TRIES, _PAUSE_S = 5, 0.2
 _CHUNK = 500  # keys per query: below every database's limit on bound values
 _METRIC_NAMES = {column.name for column in METRICS}
 
@@ -56,8 +60,7 @@ class Results:
             raise StoreError(f"{url} is not a database URL that can be used: {error}") from None
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
-        with self._guarded():
-            t.metadata.create_all(self.engine)
+        self._again(lambda: t.metadata.create_all(self.engine))
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -70,6 +73,9 @@ class Results:
             }
             for n in nodes
         }  # fmt: skip
+        self._again(lambda: self._add_nodes(rows))
+
+    def _add_nodes(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
         with self._begin() as connection:
             known = set(_by_key(connection, sa.select(t.nodes.c.key), t.nodes.c.key, list(rows)))
             fresh = [row for key, row in rows.items() if (key,) not in known]
@@ -78,6 +84,9 @@ class Results:
 
     def add_outcome(self, key: str, outcome: Outcome) -> None:
         """Record how a try ended, with its numbers and sentences (which replace earlier ones)."""
+        self._again(lambda: self._add_outcome(key, outcome))
+
+    def _add_outcome(self, key: str, outcome: Outcome) -> None:
         with self._begin() as connection:
             connection.execute(
                 t.outcomes.insert().values(
@@ -98,7 +107,7 @@ class Results:
 
     def add_observation(self, key: str, measured: Measured, seconds: float) -> None:
         """Append a measurement, and that the node ended well."""
-        with self._begin() as connection:
+        with self._guarded(), self._begin() as connection:
             connection.execute(
                 t.observations.insert().values(
                     key=key,
@@ -118,6 +127,11 @@ class Results:
     ) -> None:
         """Record a study and its stacks, ``rows`` of ``{key, stack, labels}``, replacing what was
         recorded under its name; measurements stay."""
+        self._again(lambda: self._save_study(name, spec, rows))
+
+    def _save_study(
+        self, name: str, spec: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
         with self._begin() as connection:
             connection.execute(t.members.delete().where(t.members.c.study == name))
             connection.execute(t.studies.delete().where(t.studies.c.name == name))
@@ -220,9 +234,20 @@ class Results:
             found.setdefault(key, {})[name] = value
         return found
 
+    def _again(self, write: Callable[[], None]) -> None:
+        """Runs that share a database may add the same rows at once: the loser tries again, and
+        then finds them there."""
+        clashes = (sa.exc.IntegrityError, sa.exc.OperationalError, sa.exc.ProgrammingError)
+        with self._guarded():
+            for _ in range(_TRIES):
+                with contextlib.suppress(*clashes):
+                    return write()
+                time.sleep(_PAUSE_S * random.random())
+            write()
+
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
-        with self._guarded(), self.engine.begin() as connection:
+        with self.engine.begin() as connection:
             yield connection
 
     @contextmanager

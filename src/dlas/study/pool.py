@@ -33,7 +33,9 @@ MEMORY_LEFT_BYTES = 300 << 20
 
 class _Worker:
     def __init__(self, log: Path, threads: int) -> None:
+        modules = os.pathsep.join(place or os.getcwd() for place in sys.path)  # a user's own too
         environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
+        environment["PYTHONPATH"] = modules
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dlas.study.worker"],

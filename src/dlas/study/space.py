@@ -147,13 +147,17 @@ class Study:
 
 
 def _distinct_labels(values: Sequence[Any]) -> dict[str, str]:
-    """``repr`` of each alternative → its short label, or its full one where two are alike."""
-    short = {repr(value): label(value) for value in values}
-    count = Counter(short.values())
-    return {
-        name: short[name] if count[short[name]] == 1 else label(value, full=True)
-        for name, value in ((repr(value), value) for value in values)
-    }
+    """``repr`` of each alternative → its short label, or its full one where two are alike, with a
+    number where those are alike too (files of one name in two folders)."""
+    distinct = {repr(value): value for value in values}
+    short = {name: label(value) for name, value in distinct.items()}
+    full = {name: label(value, full=True) for name, value in distinct.items()}
+    labels: dict[str, str] = {}
+    for name in distinct:
+        own = short[name] if list(short.values()).count(short[name]) == 1 else full[name]
+        same = sum(full[other] == full[name] for other in labels)
+        labels[name] = f"{own} #{same + 1}" if same else own
+    return labels
 
 
 def _combine(alternatives: Mapping[str, list[Any]]) -> tuple[tuple[Stack, ...], dict[str, int]]:

@@ -55,6 +55,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
 
 
+#: Operators with weights that are not in the layer table.
+_UNCOUNTED = {"ConvTranspose", "LSTM", "GRU", "RNN", "ConvInteger", "MatMulInteger", "QLinearConv"}
+
 Yield = tuple[dict[str, float], dict[str, str]]
 
 
@@ -100,6 +103,12 @@ def _dataset(member: Member, inputs: Mapping[str, Path], context: Context) -> Yi
 def _model(member: Member, inputs: Mapping[str, Path], context: Context) -> Yield:
     data = open_data(inputs["data"])
     network = cast(Model, member).make(data, context)
+    uncounted = sorted({n.op_type for n in network.model.graph.node} & _UNCOUNTED)
+    if uncounted:
+        raise Refused(
+            f"the network has {', '.join(uncounted)}, whose weights and arithmetic dlas does not"
+            " count: its sizes and promises would be wrong"
+        )
     accuracy = _finish(network, data, context)
     counts = {"accuracy": accuracy, "macs": network.macs, "parameters": network.parameters}
     return {**counts, **_sizes(network)}, {}

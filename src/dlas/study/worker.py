@@ -24,10 +24,13 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     _die_with_parent()
     events = os.fdopen(os.dup(1), "w", buffering=1)
+    jobs = os.fdopen(os.dup(0))
     os.dup2(2, 1)  # whatever prints goes to stderr
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)  # whatever asks for input gets none
     from dlas.study.stages import Job  # after the descriptors: imports may print
 
-    for line in sys.stdin:
+    for line in jobs:
         job = msgspec.json.decode(line, type=Job)
 
         def send(event: dict[str, Any]) -> None:

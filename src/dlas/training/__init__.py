@@ -37,8 +37,8 @@ def train(
 ) -> Network:
     """Train on ``data.train`` from the network's own weights; the given network is not changed.
 
-    The same network, data, recipe, seed and number of threads give the same weights to the bit,
-    also when a killed run is resumed: checkpoints go to ``context.checkpoints``. An epoch's loss,
+    The same network, data, recipe and seed give the same weights to the bit, also when a killed run
+    is resumed: checkpoints go to ``context.checkpoints``. An epoch's loss,
     learning rate and time are appended to ``history.json`` in ``context.folder``. Raises Refused
     where training diverges, for a network that is not float32 or has an operator without PyTorch
     form, and where network and data disagree in shape or classes."""

@@ -42,7 +42,7 @@ def run(
     # Convolutions of small networks train a fifth faster on CPUs with channels last.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
     name = f"training-{_identity(network, recipe, seed, masks)}.safetensors"
-    with _threads(context.threads):
+    with _threads(recipe.threads):
         training = _Training(module, data, recipe, seed, masks)
         history = training.run(context, context.checkpoints / name)
     append_history(context.folder, history)

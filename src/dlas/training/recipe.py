@@ -16,7 +16,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ``augment`` draws anew for every image: ``crop`` shifts it by up to an eighth of its side, zeros
     (of the normalized image) coming in; ``flip`` mirrors it left to right with probability 1/2.
     ``weight_decay`` spares biases and BatchNorm. ``batch`` is the most images in a step: an epoch
-    is cut into steps of equal size, none left out."""
+    is cut into steps of equal size, none left out. ``threads``: the cores that one step uses; sums
+    round otherwise with another number, so it is part of the recipe."""
 
     epochs: Annotated[int, msgspec.Meta(ge=0)] = 30
     lr: Annotated[float, msgspec.Meta(gt=0)] = 0.1
@@ -26,6 +27,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     warmup: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.3
     label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     augment: tuple[Literal["crop", "flip"], ...] = ()
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
 
     def learning_rate(self, step: int, steps: int) -> float:
         """In step ``step`` of ``steps``, counted from 0."""
