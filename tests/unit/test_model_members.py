@@ -193,7 +193,7 @@ from torch import nn
 class Net(nn.Module):
     def __init__(self, width):
         super().__init__()
-        self.conv = nn.Conv2d(1, width, 3, padding=1)
+        self.conv = nn.Conv2d(1, width, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(width)
         self.fc = nn.Linear(width, 3)
 
@@ -250,6 +250,7 @@ def test_factory_of_a_module() -> None:
     assert [row.out_channels for row in made.layers] == [6, 3]
     assert "BatchNormalization" in {node.op_type for node in made.model.graph.node}
     assert {"conv.weight", "bn.running_mean", "fc.bias"} <= set(made.initializers)
+    assert made.parameters == 6 * 9 + 2 * 6 + 6 * 3 + 3  # the exporter's zero biases are gone
 
     from mine.nets import Net  # type: ignore[import-not-found]
 

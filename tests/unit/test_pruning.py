@@ -262,6 +262,12 @@ def test_fine_tuned_networks_run(name: str, context: Context) -> None:
     assert np.isfinite(scores(found, IMAGES)).all()
 
 
+def test_weights_pruned_before_stay_pruned(context: Context) -> None:
+    sparse = pruned(WeightPruning(sparsity=0.8), tiny("residual"), context)
+    found = pruned(ChannelPruning(sparsity=0.3, fine_tune=SHORT), sparse, context)
+    assert found.sparsity > 0.6
+
+
 # -- both --------------------------------------------------------------------------------------
 
 

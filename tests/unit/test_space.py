@@ -134,3 +134,16 @@ def test_the_demo_spans_what_it_says() -> None:
     systems = {(s.system.name, s.algorithm.name) for s in made.stacks}
     assert (count["model"], count["optimizations"], len(systems)) == (3, 7, 5)
     assert len(made.stacks) == 105
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for folder in ("v1", "v2"):
+        (tmp_path / folder).mkdir()
+    models = [{"onnx": str(tmp_path / folder / "net.onnx")} for folder in ("v1", "v2")]
+    made = Study(
+        name="s",
+        base={key: value for key, value in BASE.items() if key != "model"},
+        axes={"model": models, "system": ["onnxruntime"]},
+    )
+    labels = [made.labels(stack)["model"] for stack in made.stacks]
+    assert labels == ["onnx(net.onnx)", "onnx(net.onnx) #2"]

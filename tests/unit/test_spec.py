@@ -117,3 +117,8 @@ def test_stack_mistakes() -> None:
         Stack.parse({"modle": "tiny"})
     with pytest.raises(SpecError, match=r"\$\.model: a stack needs this field"):
         Stack.parse({"dataset": "synthetic"})
+
+
+def test_the_short_form_and_the_field_together_are_a_contradiction() -> None:
+    with pytest.raises(SpecError, match=r"\$\.o\.sparsity: weight_pruning = … gives this already"):
+        parse_member("optimizations", {"weight_pruning": 0.5, "sparsity": 0.6}, "$.o")
