@@ -17,6 +17,8 @@ from dlas.report.rows import absences, measured, name, ready, tasks, word
 LAYERS = ("dataset", "model", "optimizations", "algorithm", "system", "hardware")
 #: The front in a summary is cut here; the page and ``dlas show`` have all of it.
 _SHORT = 12
+#: Enough of a key to name a stack in ``dlas compare`` and ``dlas explain``.
+_KEY_DIGITS = 6
 
 
 def summary(frame: pd.DataFrame) -> RenderableType:
@@ -48,12 +50,13 @@ def results_table(frame: pd.DataFrame) -> RenderableType:
     notes = {stack: i for i, found in enumerate(absences(stacks), 1) for stack in found["rows"]}
     parts: list[RenderableType] = []
     for task, group in tasks(stacks):
-        table = _table(task, ["Optimization", "System"])
+        table = _table(task, ["Key", "Optimization", "System"])
         for model, rows in group.groupby("model", sort=False):
             table.add_section()
-            table.add_row(Text(str(model), "bold"))
+            table.add_row("", Text(str(model), "bold"))
             for index, row in rows.sort_values("latency_s", kind="stable").iterrows():
-                choices = Text(row["optimizations"]), Text(row["engine"])
+                key = Text(row["key"][:_KEY_DIGITS], "dim")
+                choices = key, Text(row["optimizations"]), Text(row["engine"])
                 table.add_row(*choices, *_cells(row, notes.get(index)))
         parts.append(table)
     return Group(*parts, *_notes(stacks))
