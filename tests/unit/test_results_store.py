@@ -15,6 +15,7 @@ from dlas.store.schema import RESULTS
 
 BASE = {"dataset": "synthetic", "model": "tiny", "system": "onnxruntime", "hardware": "null"}
 RECORD = {
+    "group": "g",
     "first_run_s": 5.0,
     "peak_bytes": 1000,
     "energy_j": None,
@@ -62,7 +63,7 @@ def test_observations_are_appended(results: Results) -> None:
     fill(results, Stack.parse(BASE))
     for value in (1.0, 2.0):
         results.add_observation(
-            key, Measured("2026-01-01", np.array([value] * 3), {"warnings": []}), 0.1
+            key, Measured("2026-01-01", np.array([value] * 3), {**RECORD, "warnings": []}), 0.1
         )
     first, second = results.observations([key])[key]
     assert first.samples_s.tolist() == [1.0] * 3
@@ -112,3 +113,15 @@ def test_faults_are_sentences(results: Results, tmp_path: Path) -> None:
     (tmp_path / "bad.sqlite").write_bytes(b"this is not a database, not at all" * 100)
     with pytest.raises(StoreError, match="file is not a database"):
         Results(f"sqlite:///{tmp_path / 'bad.sqlite'}")
+
+
+def test_a_speedup_over_another_run_is_marked(results: Results) -> None:
+    stacks = [Stack.parse(BASE), Stack.parse({**BASE, "optimizations": ["float16"]})]
+    fill(results, *stacks)
+    for group, stack in zip("ab", stacks, strict=True):
+        record = {**RECORD, "group": group, "warnings": []}
+        measured = Measured("t", np.full(20, 1.0), record)
+        results.add_observation(stack.chain()[-1].key, measured, 1.0)
+    warnings = results_frame(results, "s")["warnings"]
+    assert warnings[0] == ""
+    assert "not taken side by side" in warnings[1]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LABELS = ("dataset", "model", "optimizations", "algorithm", "system", "hardware")
+_APART = "its speedup is over a measurement that was not taken side by side with it"
 _FROM_MODEL = {"baseline_accuracy": "accuracy", "macs": "macs", "parameters": "parameters"}
 _FROM_NETWORK = ("effective_macs", "nonzeros", "size_bytes", "sparse_bytes")
 
@@ -33,7 +34,8 @@ def results_frame(results: Results, study: str) -> pd.DataFrame:
         _row(study, member, _chain(nodes, member["key"]), outcomes, measured.get(member["key"]))
         for member in members
     ]
-    _add_speedups(rows, members)
+    groups = {key: found[-1].record["group"] for key, found in measured.items()}
+    _add_speedups(rows, members, groups)
     return pd.DataFrame(rows, columns=[column.name for column in RESULTS])
 
 
@@ -113,17 +115,26 @@ def _measurement(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _add_speedups(rows: Sequence[dict[str, Any]], members: Sequence[Mapping[str, Any]]) -> None:
-    """Latency of the same stack without optimizations over this one's."""
+def _add_speedups(
+    rows: Sequence[dict[str, Any]],
+    members: Sequence[Mapping[str, Any]],
+    groups: Mapping[str, str],
+) -> None:
+    """Latency of the same stack without optimizations over this one's; a warning where the two
+    were not timed side by side, so that drift of the machine is in the ratio. ``groups``: what was
+    interleaved, by key."""
     places = [
         canonical({key: value for key, value in member["stack"].items() if key != "optimizations"})
         for member in members
     ]
     plain = {
-        place: row["latency_s"]
+        place: row
         for place, row, member in zip(places, rows, members, strict=True)
         if not member["stack"]["optimizations"] and "latency_s" in row
     }
     for place, row in zip(places, rows, strict=True):
         if place in plain and "latency_s" in row:
-            row["measured_speedup"] = plain[place] / row["latency_s"]
+            baseline = plain[place]
+            row["measured_speedup"] = baseline["latency_s"] / row["latency_s"]
+            if groups[baseline["key"]] != groups[row["key"]]:
+                row["warnings"] = "; ".join(filter(None, [row["warnings"], _APART]))
