@@ -34,9 +34,15 @@ class BlockedPrimitive(Primitive, frozen=True, kw_only=True):
     def stage(self) -> str:
         return f"{self.name}_blocked"
 
+    def orders(self, row: LayerRow, lanes: int) -> tuple[int, int] | None:
+        """The orders of channels (``target/blocks.py``) of the image that it reads and of the one
+        that it writes. None: any, as long as the weights are in them too."""
+        return None if row.groups == 1 else (1, 1)
+
     @abc.abstractmethod
     def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
-        """The weight (K, C/G, R, S) as ``compute_blocked`` takes it; done while compiling."""
+        """The weight (K, C/G, R, S), K in the order that is written and, of one group, C in that
+        which is read, as ``compute_blocked`` takes it; done while compiling."""
         raise NotImplementedError
 
     @abc.abstractmethod

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from dlas.algorithms.base import Algorithm
 from dlas.algorithms.depthwise import Depthwise
+from dlas.algorithms.grouped_spatial_pack import GroupedSpatialPack
 from dlas.algorithms.spatial_pack import VECTOR, SpatialPack
 from dlas.algorithms.winograd import Winograd, Winograd4
 from dlas.network import LayerRow, Network
@@ -21,9 +22,9 @@ PER_TRANSFORMED = 8
 
 
 class Cheapest(Algorithm, frozen=True, kw_only=True):
-    """Depthwise, spatial pack, or Winograd where its multiplications saved outweigh its larger
-    weights and its transforms. An estimate, the same for every machine: a plan is made before the
-    target is known."""
+    """Depthwise, spatial pack, grouped or not, or Winograd where its multiplications saved outweigh
+    its larger weights and its transforms. An estimate, the same for every machine: a plan is made
+    before the target is known."""
 
     name: ClassVar[str] = "cheapest"
 
@@ -37,6 +38,8 @@ class Cheapest(Algorithm, frozen=True, kw_only=True):
             return Step(row.name, Depthwise.name)
         taps = row.kernel[0] * row.kernel[1]
         costs = {SpatialPack.name: products_cost(row, taps, math.prod(row.output_hw))}
+        if row.groups % VECTOR == 0:  # then no vector spans groups: each lane is one
+            costs[GroupedSpatialPack.name] = row.weights * (math.prod(row.output_hw) + PER_WEIGHT)
         if Winograd().refuses_layer(row) is None:
             for primitive in (Winograd, Winograd4):
                 costs[primitive.name] = winograd_cost(row, primitive.outputs)

@@ -50,6 +50,9 @@ class Depthwise(BlockedPrimitive, frozen=True, kw_only=True):
             name=self.name,
         )
 
+    def orders(self, row: LayerRow, lanes: int) -> None:
+        """Any, and the same on both sides."""
+
     def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
         """(C, 1, R, S) → (C/b, R, S, b)."""
         return np.ascontiguousarray(block_channels(weight[:, 0], lanes).transpose(0, 2, 3, 1))

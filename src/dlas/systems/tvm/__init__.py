@@ -3,7 +3,7 @@ algorithms can be compared on one code generator.
 
     ONNX ── frontend ──▶ Relax ── lower ──▶ shared library ── runtime ──▶ one inference
    untuned:  │ layers, quantized           │ schedule
-  template:  blocked, rewrite              tuning, knobs: template
+  template:  blocked, order, rewrite       tuning, knobs: template
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Tvm(System, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "tvm"
     algorithms: ClassVar[tuple[str, ...]] = (
-        "direct", "gemm", "spatial_pack", "depthwise", "winograd", "winograd4", "cheapest",
+        "direct", "gemm", "spatial_pack", "grouped_spatial_pack", "depthwise", "winograd",
+        "winograd4", "cheapest",
     )  # fmt: skip
     distributions: ClassVar[tuple[str, ...]] = ("apache-tvm", "apache-tvm-ffi")
     modules: ClassVar[tuple[str, ...]] = ("tvm",)

@@ -7,7 +7,7 @@ only where another operator needs it is a tensor brought back to (N, C, H, W).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,11 @@ from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
 from dlas.systems.tvm.frontend import Importer, imported, plain_product
 from dlas.systems.tvm.layers import ELEMENTWISE_MAY_FOLLOW
+from dlas.systems.tvm.order import ELEMENTWISE, channel_orders
 from dlas.systems.tvm.quantized import constant
 from dlas.systems.tvm.rewrite import pool_first
-from dlas.target.blocks import block_channels, block_count
+from dlas.target.blocks import block_channels, block_count, channel_at, interleaved, place
 
-#: Operators on each element by itself, finite where their input is.
-ELEMENTWISE = (
-    "Add", "Sub", "Mul", "Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh",
-    "Identity",
-)  # fmt: skip
 #: Relax's fusion pattern of a kernel that nothing before it may join.
 INJECTIVE = 2
 
@@ -42,10 +38,12 @@ def translate_blocked(network: Network, plan: Plan, lanes: int) -> tvm.IRModule:
 
 @dataclass(frozen=True)
 class Blocked:
-    """An image in blocks: ``expression`` is (N, C/b, H, W, b)."""
+    """An image in blocks: ``expression`` is (N, C/b, H, W, b), its channels in ``order``
+    (``target/blocks.py``)."""
 
     expression: relax.Expr
     channels: int
+    order: int = 1
 
     @property
     def ty(self) -> Any:  # what the importer asks of every value
@@ -60,6 +58,7 @@ class BlockedImporter(Importer):
     def __init__(self, network: Network, plan: Plan, lanes: int) -> None:
         super().__init__(network, plan)
         self.lanes = lanes
+        self.orders = channel_orders(network, plan, lanes)
 
     def _construct_nodes(self, graph: Any) -> None:
         super()._construct_nodes(graph)
@@ -91,7 +90,11 @@ class BlockedImporter(Importer):
         shape = (batch, value.channels, height, width)
 
         def unblocked(data: te.Tensor) -> te.Tensor:
-            return te.compute(shape, lambda n, c, y, x: data[n, c // lanes, y, x, c % lanes])
+            def element(n: Any, c: Any, y: Any, x: Any) -> Any:
+                block, lane = place(c, lanes, value.order)
+                return data[n, block, y, x, lane]
+
+            return te.compute(shape, element)
 
         return self.bb.emit_te(unblocked, value.expression, primfunc_name_hint="unblock")
 
@@ -99,17 +102,17 @@ class BlockedImporter(Importer):
         """An image of one pixel as (N, C)."""
         return self.bb.emit(relax.op.reshape(self.plain(image), (-1, image.channels)))
 
-    def blocked(self, value: Any) -> Blocked:
-        """An image in blocks, wherever it was."""
+    def blocked(self, value: Any, order: int | None = None) -> Blocked:
+        """An image in blocks, wherever it was; in this order of channels, if one is asked for."""
         if isinstance(value, Blocked):
-            return value
+            return value if order in (None, value.order) else self.reordered(value, order)
         batch, channels, height, width = (int(extent) for extent in value.ty.shape)
-        lanes = self.lanes
+        lanes, order = self.lanes, order or 1
         shape = (batch, block_count(channels, lanes), height, width, lanes)
 
         def reblocked(data: te.Tensor) -> te.Tensor:
             def element(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
-                c = k * lanes + lane
+                c = channel_at(k, lane, lanes, order)
                 if channels % lanes == 0:
                     return data[n, c, y, x]
                 zero = tirx.const(0, str(data.dtype))
@@ -118,7 +121,19 @@ class BlockedImporter(Importer):
             return te.compute(shape, element)
 
         emitted = self.bb.emit_te(reblocked, value, primfunc_name_hint="block")
-        return Blocked(emitted, channels)
+        return Blocked(emitted, channels, order)
+
+    def reordered(self, image: Blocked, order: int) -> Blocked:
+        def element(data: te.Tensor, n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
+            c = channel_at(k, lane, self.lanes, order)
+            block, lane = place(c, self.lanes, image.order)
+            return data[n, block, y, x, lane]
+
+        def copied(data: te.Tensor) -> te.Tensor:
+            return te.compute(image.shape, lambda *at: element(data, *at))
+
+        emitted = self.bb.emit_te(copied, image.expression, primfunc_name_hint="reorder")
+        return replace(image, expression=emitted, order=order)
 
     # -- operators -----------------------------------------------------------------------------
 
@@ -134,14 +149,22 @@ class BlockedImporter(Importer):
         bias = np.zeros(1) if inputs[2] is None else constant(inputs[2])
         if weight is None or bias is None:
             raise Refused(f"the weights of {row.name!r} are not constants")
-        lanes, given = self.lanes, inputs[0]
+        lanes, given, read, wanted = self.lanes, inputs[0], 1, primitive.orders(row, self.lanes)
         if row.op == "dense":
             if not attrs.get("transB"):
                 weight = weight.T
             given = self.bb.emit(relax.op.reshape(given, (-1, row.in_channels, 1, 1)))
         elif not primitive.takes_plain or isinstance(given, Blocked) or row.in_channels >= lanes:
-            given = self.blocked(given).expression
-        shift = block_channels(np.broadcast_to(bias, row.out_channels).astype(np.float32), lanes)
+            image = self.blocked(given, wanted[0] if wanted else None)
+            given, read = image.expression, image.order
+        if row.groups == 1:
+            weight = weight[:, interleaved(row.in_channels, lanes, read)]
+            written = self.orders[row.name]
+        else:
+            written = wanted[1] if wanted else read
+        rows = interleaved(row.out_channels, lanes, written)
+        weight, bias = weight[rows], np.broadcast_to(bias, row.out_channels)[rows]
+        shift = block_channels(bias.astype(np.float32), lanes)
 
         def compute(image: te.Tensor, packed: te.Tensor, bias: te.Tensor) -> te.Tensor:
             sums = primitive.compute_blocked(image, packed, row, lanes)
@@ -159,7 +182,7 @@ class BlockedImporter(Importer):
             primfunc_name_hint=primitive.name,
             primfunc_attrs={"op_pattern": ELEMENTWISE_MAY_FOLLOW},
         )
-        scores = Blocked(emitted, row.out_channels)
+        scores = Blocked(emitted, row.out_channels, written)
         return scores if row.op == "conv" else self.vectors(scores)
 
     def on_blocks(
@@ -179,34 +202,37 @@ class BlockedImporter(Importer):
     def elementwise(
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
     ) -> Blocked | None:
-        channels = {value.channels for value in inputs if isinstance(value, Blocked)}
-        given = [self.operand(value, *channels) for value in inputs if value is not None]
-        if len(channels) != 1 or any(value is None for value in given):
+        images = [value for value in inputs if isinstance(value, Blocked)]
+        first = images[0]
+        given = [self.operand(value, first) for value in inputs if value is not None]
+        if any(value is None for value in given):
             return None
         shapes = [v.ty.shape for v in given if v is not None and constant(v) is None]
         if op_name == "Mul" and len({tuple(map(int, shape)) for shape in shapes}) == 2:
-            return Blocked(self.gate(*given), *channels)
+            return replace(first, expression=self.gate(*given))
         if op_name == "Sigmoid":
-            return Blocked(
-                self.bb.emit_te(sigmoid, *given, primfunc_name_hint="sigmoid"), *channels
-            )
+            emitted = self.bb.emit_te(sigmoid, *given, primfunc_name_hint="sigmoid")
+            return replace(first, expression=emitted)
         inputs[: len(given)] = given
         result = super()._convert_operator(op_name, inputs, attrs, opset)
-        return Blocked(self.bb.emit(result), *channels)
+        return replace(first, expression=self.bb.emit(result))
 
-    def operand(self, value: Any, channels: int) -> relax.Expr | None:
-        """An operand beside blocked images of so many channels: blocked too, or one number."""
+    def operand(self, value: Any, beside: Blocked) -> relax.Expr | None:
+        """An operand beside a blocked image, as many channels blocked too, in the same order, or
+        one number."""
+        channels, order = beside.channels, beside.order
         if isinstance(value, Blocked):
-            return value.expression
+            return self.blocked(value, order).expression if value.channels == channels else None
         known = constant(value)
         if known is not None and known.size == 1:
             return value
         shape = tuple(int(extent) for extent in value.ty.shape)
         if known is not None and shape[-3:] == (channels, 1, 1) and known.size == channels:
-            vectors = block_channels(known.reshape(channels), self.lanes)
+            ordered = known.reshape(channels)[interleaved(channels, self.lanes, order)]
+            vectors = block_channels(ordered, self.lanes)
             return relax.const(vectors.reshape(-1, 1, 1, self.lanes))
         if known is None and len(shape) == 4 and shape[1] == channels:
-            return self.blocked(value).expression
+            return self.blocked(value, order).expression
         return None
 
     def gate(self, a: relax.Expr, b: relax.Expr) -> relax.Expr:
@@ -260,7 +286,7 @@ class BlockedImporter(Importer):
             return scaled(sums, 1 / (kernel[0] * kernel[1]))
 
         emitted = self.bb.emit_te(pooled, image.expression, primfunc_name_hint="pool")
-        return Blocked(emitted, image.channels)
+        return replace(image, expression=emitted)
 
     def global_average(self, image: Blocked) -> Blocked:
         batch, blocks, height, width, lanes = image.shape
@@ -275,14 +301,14 @@ class BlockedImporter(Importer):
             return scaled(sums, 1 / (height * width))
 
         emitted = self.bb.emit_te(average, image.expression, primfunc_name_hint="average")
-        return Blocked(emitted, image.channels)
+        return replace(image, expression=emitted)
 
     def concatenation(self, images: Sequence[Any]) -> Blocked | None:
         """Along channels, where every image but the last ends with a whole block."""
         widths = [v.channels if isinstance(v, Blocked) else int(v.ty.shape[1]) for v in images]
         if any(width % self.lanes for width in widths[:-1]):
             return None
-        blocks = [self.blocked(image).expression for image in images]
+        blocks = [self.blocked(image, 1).expression for image in images]
         return Blocked(self.bb.emit(relax.op.concat(blocks, axis=1)), sum(widths))
 
 
