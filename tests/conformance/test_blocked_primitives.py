@@ -134,5 +134,5 @@ def test_no_candidate_spills_registers(name: str) -> None:
     taps = te.placeholder(shape, "float32", "taps")
     sums = primitive.compute_blocked(image, taps, row, 16)
     found = primitive.candidates(opened(te.create_prim_func([image, taps, sums])), target())
-    assert len(found) > 8
+    assert len(found) > 3
     assert all(knobs["rk"] * knobs["rh"] * knobs["rw"] <= 16 for knobs in found)

@@ -32,6 +32,8 @@ MORE = {
     "32 groups of 1 → 2": geometry((32, 64), groups=32),
     "32 groups of 2, 1x1": geometry((64, 64), (1, 1), pads=NONE, groups=32),
     "16 groups of 4, 1x1 stride 2": geometry((64, 64), (1, 1), (8, 8), (2, 2), NONE, groups=16),
+    "16 groups of 4, 5x5": geometry((64, 64), (5, 5), pads=(2,) * 4, groups=16),
+    "16 groups of 4, 7x7": geometry((64, 64), (7, 7), pads=(3,) * 4, groups=16),
     "16 groups of 2, asymmetric": geometry((32, 32), pads=(1, 0, 2, 3), stride=(2, 1), groups=16),
     "16 groups of 2, dilation 2": geometry((32, 32), pads=(2,) * 4, dilation=(2, 2), groups=16),
     "16 groups of 2, 1x7": geometry((32, 32), (1, 7), pads=(0, 3, 0, 3), groups=16),
@@ -72,17 +74,21 @@ def test_batch_and_threads(label: str) -> None:
     check(MORE[label], target(), batch=3, threads=2)
 
 
-@pytest.mark.parametrize("knobs", [0, 1], ids=["pads a group", "pads rows"])
+@pytest.mark.parametrize("tile", [(2, 3, 1), (4, 1, 7), (1, 9, 1), (1, 1, 1)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_wherever_it_pads(knobs: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = [{"rk": 2, "rh": 3, "rw": 1, "pad_rows": knobs}]
-    monkeypatch.setattr(GroupedSpatialPack, "candidates", lambda *_: chosen)
+def test_edges_of_every_tile(
+    tile: tuple[int, int, int], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs = dict(zip(("rk", "rh", "rw"), tile, strict=True))
+    monkeypatch.setattr(GroupedSpatialPack, "candidates", lambda *_: [knobs])
     check(ROWS["64 channels, 16 groups"], target(), threads=threads)
+    check(ROWS["16 groups of 4, 5x5"], target(), threads=threads)
 
 
-@pytest.mark.parametrize(
-    "row", [*EVERY_G.values(), *IN_GROUPS.values()], ids=[*EVERY_G, *IN_GROUPS]
-)
+UNTUNED = {**EVERY_G, **IN_GROUPS}
+
+
+@pytest.mark.parametrize("row", UNTUNED.values(), ids=UNTUNED.keys())
 def test_computes_the_convolution_untuned(row: LayerRow) -> None:
     check_untuned("grouped_spatial_pack", row, "float32")
 

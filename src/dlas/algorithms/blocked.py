@@ -74,8 +74,11 @@ def padded_blocked(data: Tensor, row: LayerRow) -> Tensor:
     height, width = row.input_hw
 
     def pixel(n: Any, c: Any, y: Any, x: Any, lane: Any) -> Any:
-        inside = tirx.all(y >= top, y < height + top, x >= left, x < width + left)
-        return tirx.if_then_else(inside, data[n, c, y - top, x - left, lane], zero)
+        # "likely" each by itself is where a template's loops may be cut in edges and the rest
+        inside = (y >= top, y < height + top, x >= left, x < width + left)
+        return tirx.if_then_else(
+            tirx.all(*map(tirx.likely, inside)), data[n, c, y - top, x - left, lane], zero
+        )
 
     batch, blocks, _, _, lanes = data.shape
     shape = (batch, blocks, height + top + bottom, width + left + right, lanes)

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
-from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
+from dlas.algorithms.blocked import BlockedPrimitive, Knobs
+from dlas.algorithms.group_lanes import (
+    apply_in_groups,
+    group_candidates,
+    group_sums,
+    pack_groups,
+)
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
-from dlas.algorithms.register_tile import apply_tile, tile_candidates
 from dlas.network import LayerRow
 from dlas.target import Target
-from dlas.target.blocks import block_channels
 
 
 class Depthwise(BlockedPrimitive, frozen=True, kw_only=True):
@@ -54,34 +56,13 @@ class Depthwise(BlockedPrimitive, frozen=True, kw_only=True):
         """Any, and the same on both sides."""
 
     def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
-        """(C, 1, R, S) → (C/b, R, S, b)."""
-        return np.ascontiguousarray(block_channels(weight[:, 0], lanes).transpose(0, 2, 3, 1))
+        return pack_groups(weight, lanes)
 
     def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
-        """out[n, c, y, x, lane] = Σ r, s  data[n, c, y · stride + …, …] · weight[c, r, s, lane]"""
-        from tvm import te
-
-        (sy, sx), (dy, dx) = row.stride, row.dilation
-        image = padded_blocked(data, row)
-        r = te.reduce_axis((0, row.kernel[0]), "r")
-        s = te.reduce_axis((0, row.kernel[1]), "s")
-        return te.compute(
-            (data.shape[0], weight.shape[0], *row.output_hw, lanes),
-            lambda n, c, y, x, lane: te.sum(
-                image[n, c, y * sy + r * dy, x * sx + s * dx, lane] * weight[c, r, s, lane],
-                axis=[r, s],
-            ),
-            name=self.stage,
-        )
+        return group_sums(data, weight, row, self.stage)
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
-        tiles = tile_candidates(order, order.get_sblock(self.stage), target)
-        return [
-            {**tile, "pad_inside": inside}
-            for tile in tiles
-            for inside in (1, 2, 0)  # padding a whole image costs as much as filtering it
-            if tile["rk"] == 1 and not tile["rows_outside"]
-        ]
+        return group_candidates(order, order.get_sblock(self.stage), target)
 
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
-        apply_tile(order, order.get_sblock(self.stage), knobs, threads)
+        apply_in_groups(order, order.get_sblock(self.stage), knobs, threads)
