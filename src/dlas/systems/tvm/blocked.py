@@ -6,13 +6,15 @@ only where another operator needs it is a tensor brought back to (N, C, H, W).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax, te, tirx, topi
+from numpy.polynomial import Chebyshev, Polynomial
+from tvm import relax, te, tirx
 
 from dlas.errors import Refused
 from dlas.layer import member
@@ -30,6 +32,9 @@ ELEMENTWISE = (
     "Add", "Sub", "Mul", "Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh",
     "Identity",
 )  # fmt: skip
+#: 2ᶠ for |f| ≤ ½, by powers of f: degree 5, interpolated at Chebyshev's points.
+EXP2 = Chebyshev.interpolate(np.exp2, 5, domain=[-0.5, 0.5]).convert(kind=Polynomial).coef.tolist()
+MANTISSA_BITS = 23
 #: Relax's fusion pattern of a kernel that nothing before it may join.
 INJECTIVE = 2
 
@@ -287,10 +292,24 @@ class BlockedImporter(Importer):
 
 
 def sigmoid(data: te.Tensor) -> te.Tensor:
-    """1 / (1 + e⁻ˣ) by a polynomial (Cephes' expf: relative error 2e-7), since C's function takes
-    one number at a time."""
-    exponential = topi.fast_exp(topi.negative(data))
-    return te.compute(data.shape, lambda *at: 1.0 / (1.0 + exponential[at]), name="sigmoid")
+    """1 / (1 + e⁻ˣ), relative error 5e-7. C's exponential takes one number at a time; here
+    2ᵗ = 2ⁿ · 2ᶠ with n whole and |f| ≤ ½: n is added to the bits of the exponent, and 2ᶠ is a
+    polynomial."""
+
+    def number(value: float) -> Any:
+        return tirx.const(value, "float32")
+
+    def element(*at: Any) -> Any:
+        t = data[at] * number(-math.log2(math.e))
+        t = te.max(te.min(t, number(126)), number(-126))  # where 2ᵗ is a normal number
+        n = tirx.nearbyint(t)
+        power = number(EXP2[-1])
+        for coefficient in EXP2[-2::-1]:
+            power = power * (t - n) + number(coefficient)
+        bits = tirx.reinterpret("int32", power) + (n.astype("int32") << MANTISSA_BITS)
+        return number(1) / (number(1) + tirx.reinterpret("float32", bits))
+
+    return te.compute(data.shape, element, name="sigmoid")
 
 
 def scaled(sums: te.Tensor, factor: float) -> te.Tensor:
