@@ -87,7 +87,7 @@ class Tvm(System, frozen=True, kw_only=True):
             os.environ["TVM_NUM_THREADS"] = str(self.threads)
             arrange = Tuner(host(), self.threads, self.trials).arrange
             module = translate_blocked(network, plan, host().lanes)
-        build(module, self.threads, folder / LIBRARY, arrange)
+        build(module, host(), self.threads, folder / LIBRARY, arrange)
 
     def load(self, folder: Path) -> Run:
         return load_library(folder / LIBRARY, self.threads)

@@ -15,7 +15,7 @@ from tvm import tirx
 
 from dlas.layer import distribution_version
 from dlas.systems.tvm.knobs import KnobStore, kernel_key
-from dlas.systems.tvm.lower import host
+from dlas.systems.tvm.lower import llvm_target
 from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in
 from dlas.target import Target
 
@@ -72,7 +72,7 @@ class Tuner:
 
     def measure(self, kernel: tirx.PrimFunc, candidates: Sequence[Knobs]) -> list[float]:
         """The shortest of a few runs of each candidate, in seconds, on random data."""
-        target, random = host(self.threads), np.random.default_rng(0)
+        target, random = llvm_target(self.target, self.threads), np.random.default_rng(0)
         shapes = [tuple(map(int, parameter.shape)) for parameter in kernel.params]
         data = [tvm.runtime.tensor(random.random(shape, np.float32)) for shape in shapes]
         runs = []
