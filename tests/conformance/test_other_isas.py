@@ -136,7 +136,7 @@ def network_program(
     module = translate_blocked(network, plan, target.lanes)
     with llvm_target(target, 1), tvm.transform.PassContext(opt_level=3):
         module = tvm.transform.Sequential(FUSE)(module)
-    arrange = Tuner(target, threads=1, trials=1).arrange
+    arrange = Tuner(target, threads=1, trials=1, weight_bytes=0).arrange
     kernels = tvm.IRModule({
         name.name_hint: arrange(function).with_attr("global_symbol", name.name_hint)
         for name, function in module.functions_items()

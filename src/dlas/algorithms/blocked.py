@@ -29,6 +29,8 @@ class BlockedPrimitive(Primitive, frozen=True, kw_only=True):
     blocked: ClassVar[bool] = True
     #: Whether ``compute_blocked`` reads an unblocked image too.
     takes_plain: ClassVar[bool] = True
+    #: Whether it multiplies by weights (…, ci, b) that are worth prefetching.
+    streams_weights: ClassVar[bool] = True
 
     @property
     def stage(self) -> str:

@@ -24,6 +24,7 @@ class Depthwise(BlockedPrimitive, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "depthwise"
     takes_plain: ClassVar[bool] = False
+    streams_weights: ClassVar[bool] = False
 
     def refuses_layer(self, row: LayerRow) -> str | None:
         if row.groups == row.in_channels == row.out_channels:

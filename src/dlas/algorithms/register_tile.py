@@ -31,6 +31,8 @@ from dlas.target.blocks import block_count
 IN_FLIGHT = 8
 #: TVM keeps a larger array in memory of its own, and not on the stack, whence LLVM takes registers.
 STACK_BYTES = 1024
+#: Multiply-adds in the time that a weight takes to come from memory (Zen 5: 49 GB/s, 125 GMAC/s).
+PER_WEIGHT = 10
 #: Registers that hold no accumulator: a weight vector for each channel block, and one to spare.
 SPARE = 1
 
@@ -138,7 +140,9 @@ def tiles_of(
 ) -> Sequence[tuple[float, dict[str, int]]]:
     """Every tile (rk, rh, rw) of outputs (blocks, rows, columns, lanes) that fits the registers,
     after its estimated time per multiply-add, in that of a machine that does nothing else: waiting
-    for accumulators, loads of weights (vectors, from the second cache) and pixels (scalars)."""
+    for accumulators, loads of weights (vectors, from the second cache) and pixels (scalars), and
+    for weights from memory, unless one tile takes in all rows and columns: then every weight is
+    multiplied often enough for the next ones to arrive meanwhile."""
     blocks, height, width, lanes = shape
     most = min(target.vector_registers - SPARE, STACK_BYTES // (4 * lanes))
     found = []
@@ -147,6 +151,8 @@ def tiles_of(
         if vectors == 1 or (vectors <= most and vectors + rk < target.vector_registers):
             waiting = max(IN_FLIGHT / vectors, 1.0)
             cost = waiting + 0.5 / (rh * rw) + 0.25 / rk + 0.02 * rh
+            if (rh, rw) != (height, width):
+                cost += PER_WEIGHT / (height * width)
             found.append((cost, {"rk": rk, "rh": rh, "rw": rw}))
     return sorted(found, key=lambda pair: pair[0])
 

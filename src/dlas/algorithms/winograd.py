@@ -73,14 +73,15 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
         return te.compute(sums.shape[:4], lambda n, k, y, x: sums[n, k, y, x, 0], name="plain")
 
     def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
-        """G g Gᵀ of every kernel: (K, C/G, 3, 3) → (K/b, α, α, co, ci, b); in float64."""
+        """G g Gᵀ of every kernel: (K, C/G, 3, 3) → (α, α, K/b, co, ci, b), the order in which they
+        are read; in float64."""
         g = np.array(self.to_weights)
         transformed = np.einsum("ir,kcrs,js->kcij", g, weight.astype(np.float64), g)
         packed = Reach.of(row, lanes).pack(transformed.astype(weight.dtype))
-        return np.ascontiguousarray(packed.transpose(0, 2, 3, 1, 4, 5))
+        return np.ascontiguousarray(packed.transpose(2, 3, 0, 1, 4, 5))
 
     def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
-        """products[n, k, i, j, ty, tx, lane] = Σ co, ci  tiles[…] · weight[k, i, j, co, ci, lane],
+        """products[n, k, i, j, ty, tx, lane] = Σ co, ci  tiles[…] · weight[i, j, k, co, ci, lane],
         between the two transforms."""
         from msgspec.structs import replace
         from tvm import te
@@ -105,16 +106,16 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
         def product(n: Any, k: Any, i: Any, j: Any, ty: Any, tx: Any, lane: Any) -> Any:
             value = reach.pixel(tiles, n, k, (co, ci), (i, j, ty, tx))
-            return te.sum(value * weight[k, i, j, co, ci, lane], axis=[co, ci])
+            return te.sum(value * weight[i, j, k, co, ci, lane], axis=[co, ci])
 
-        shape = (batch, weight.shape[0], alpha, alpha, rows, columns, lanes)
+        shape = (batch, weight.shape[2], alpha, alpha, rows, columns, lanes)
         products = te.compute(shape, product, name=self.stage)
 
         def pixel(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
             at = lambda i, j: products[n, k, i, j, y // m, x // m, lane]  # noqa: E731
             return twice(to_outputs, y % m, x % m, at)
 
-        return te.compute((batch, weight.shape[0], height, width, lanes), pixel, name="image")
+        return te.compute((batch, weight.shape[2], height, width, lanes), pixel, name="image")
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
         found = extents(order, order.get_sblock(self.stage))

@@ -85,7 +85,8 @@ class Tvm(System, frozen=True, kw_only=True):
             from dlas.systems.tvm.tuning import Tuner
 
             os.environ["TVM_NUM_THREADS"] = str(self.threads)
-            arrange = Tuner(host(), self.threads, self.trials).arrange
+            weight_bytes = sum(4 * row.weights for row in network.layers)
+            arrange = Tuner(host(), self.threads, self.trials, weight_bytes).arrange
             module = translate_blocked(network, plan, host().lanes)
         build(module, host(), self.threads, folder / LIBRARY, arrange)
 

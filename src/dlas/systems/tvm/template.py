@@ -10,6 +10,7 @@ import tvm
 from tvm import s_tir, tirx
 
 from dlas.layer import member
+from dlas.systems.tvm.prefetch import with_prefetch
 from dlas.systems.tvm.schedule import MAIN, is_elementwise, is_sum
 from dlas.target import Target
 
@@ -34,12 +35,21 @@ def primitive_in(order: s_tir.Schedule) -> BlockedPrimitive | None:
     return None
 
 
+def weight_of(order: s_tir.Schedule) -> int:
+    """Which of the kernel's parameters its primitive multiplies the image by."""
+    primitive, kernel = primitive_in(order), order.mod[MAIN]
+    assert primitive is not None
+    *_, weight = order.get(order.get_sblock(primitive.stage)).reads
+    return next(i for i, each in enumerate(kernel.params) if each.same_as(weight.source))
+
+
 def by_template(kernel: tirx.PrimFunc, knobs: Knobs, threads: int) -> tirx.PrimFunc:
     order = opened(kernel.with_attr("tirx.noalias", True))
     primitive = primitive_in(order)
     assert primitive is not None
     primitive.apply(order, knobs, threads)
-    return order.mod[MAIN]
+    kernel = order.mod[MAIN]
+    return with_prefetch(kernel, primitive.stage) if primitive.streams_weights else kernel
 
 
 def by_rule(kernel: tirx.PrimFunc, target: Target, threads: int) -> tirx.PrimFunc:
