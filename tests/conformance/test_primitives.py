@@ -98,7 +98,7 @@ def computed(
     image = te.placeholder(data.shape, str(data.dtype), "image")
     taps = te.placeholder(packed.shape, str(packed.dtype), "taps")
     sums = primitive.compute(image, taps, tirx.const(zero, str(data.dtype)), row)
-    kernel = schedule(te.create_prim_func([image, taps, sums]), threads)
+    kernel = schedule(te.create_prim_func([image, taps, sums]), host().lanes, threads)
     module = tvm.compile(tvm.IRModule({"main": kernel}), llvm_target(host(), threads)).jit()
     shape = tuple(map(int, sums.shape))
     result = tvm.runtime.empty(shape, str(sums.dtype))

@@ -78,7 +78,7 @@ class Tvm(System, frozen=True, kw_only=True):
         if self.tuning == "untuned":
             from dlas.systems.tvm.frontend import translate
 
-            arrange = partial(schedule, threads=self.threads)
+            arrange = partial(schedule, lanes=host().lanes, threads=self.threads)
             module = translate(network, plan)
         else:
             from dlas.systems.tvm.blocked import translate_blocked
