@@ -54,7 +54,7 @@ def computed(
     tvm: Any = quick_import("tvm")
     from tvm import te
 
-    from dlas.systems.tvm import lower
+    from dlas.systems.tvm.lower import llvm_target
     from dlas.systems.tvm.template import by_template, opened
 
     packed = primitive.pack_blocked(weight, row, machine.lanes)
@@ -64,7 +64,7 @@ def computed(
     kernel = te.create_prim_func([image, taps, sums]).with_attr("tirx.noalias", True)
     knobs = primitive.candidates(opened(kernel), machine)[0]
     module = tvm.IRModule({"main": by_template(kernel, knobs, threads)})
-    built = tvm.compile(module, lower.host(threads)).jit()
+    built = tvm.compile(module, llvm_target(host(), threads)).jit()
     result = tvm.runtime.empty(tuple(map(int, sums.shape)), "float32")
     built["main"](tvm.runtime.tensor(data), tvm.runtime.tensor(packed), result)
     values: Array = result.numpy()

@@ -8,11 +8,13 @@ from typing import ClassVar
 from dlas.algorithms.base import Algorithm
 from dlas.algorithms.depthwise import Depthwise
 from dlas.algorithms.register_tile import PER_WEIGHT
-from dlas.algorithms.spatial_pack import VECTOR, SpatialPack
+from dlas.algorithms.spatial_pack import SpatialPack
 from dlas.algorithms.winograd import Winograd, Winograd4
 from dlas.network import LayerRow, Network
 from dlas.plan import Plan, Step
 
+#: Output channels in a vector, taken as AVX-512's: a plan is made before the target is known.
+VECTOR = 16
 #: Multiply-adds in the time that one element of a transformed tile takes, of inputs or outputs:
 #: 22 to 28 measured on a Zen 5 core, half as many on a Zen 4, which multiplies half as fast.
 PER_TRANSFORMED = 20

@@ -3,7 +3,7 @@
     for every tile of rk channel blocks × rh rows × rw columns:      (parallel, tiles in L2 order)
         rk · rh · rw accumulators, one vector each, = 0
         for co, r, s, ci:                                            the sum
-            rk vectors of weights, rh · rw pixels: rk · rh · rw fused multiply-adds
+            rk vectors of weights; for each of rh · rw pixels, rk fused multiply-adds
         bias, residual, activation on the accumulators; store
 
 A pixel is one scalar that is broadcast, so its channel may lie anywhere: that is how grouped and
@@ -204,7 +204,9 @@ def compute_in_registers(
     number = len(extents(order, block)["sums"])
     inner = order.get_loops(block)[depth:]
     outputs, sums = inner[:-number], inner[-number:]
-    order.reorder(*sums, *outputs)
+    *others, k_at, y_at, x_at, lane_at = outputs
+    # One pixel for all weights, then the next: the weights stay in registers, and no pixel does.
+    order.reorder(*sums, *others, y_at, x_at, k_at, lane_at)
     for loop in (k_in, y_in, x_in, *outputs[:-1]):
         order.unroll(loop)
     order.vectorize(lane)

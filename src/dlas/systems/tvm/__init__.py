@@ -78,7 +78,7 @@ class Tvm(System, frozen=True, kw_only=True):
         if self.tuning == "untuned":
             from dlas.systems.tvm.frontend import translate
 
-            arrange = partial(schedule, threads=self.threads)
+            arrange = partial(schedule, lanes=host().lanes, threads=self.threads)
             module = translate(network, plan)
         else:
             from dlas.systems.tvm.blocked import translate_blocked
@@ -88,7 +88,7 @@ class Tvm(System, frozen=True, kw_only=True):
             weight_bytes = sum(4 * row.weights for row in network.layers)
             arrange = Tuner(host(), self.threads, self.trials, weight_bytes).arrange
             module = translate_blocked(network, plan, host().lanes)
-        build(module, self.threads, folder / LIBRARY, arrange)
+        build(module, host(), self.threads, folder / LIBRARY, arrange)
 
     def load(self, folder: Path) -> Run:
         return load_library(folder / LIBRARY, self.threads)

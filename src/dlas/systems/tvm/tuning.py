@@ -17,7 +17,7 @@ from tvm import tirx
 
 from dlas.layer import distribution_version
 from dlas.systems.tvm.knobs import KnobStore, kernel_key
-from dlas.systems.tvm.lower import host
+from dlas.systems.tvm.lower import llvm_target
 from dlas.systems.tvm.pages import in_huge_pages
 from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in, weight_of
 from dlas.target import Target
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dlas.algorithms.blocked import Knobs
 
 #: Goes up when a template gives other loops for the same knobs.
-REVISION = 2
+REVISION = 3
 #: All of a network's measuring takes no longer; kernels that are left get the first estimate.
 BUDGET_S = 40.0
 #: Candidates take turns, so that what else the machine does falls on all of them alike.
@@ -81,7 +81,7 @@ class Tuner:
 
     def measure(self, kernel: tirx.PrimFunc, candidates: Sequence[Knobs]) -> list[float]:
         """The shortest of a few runs of each candidate, in seconds, on random data."""
-        arguments, target = self.arguments(kernel), host(self.threads)
+        arguments, target = self.arguments(kernel), llvm_target(self.target, self.threads)
         runs = []
         for knobs in candidates:
             tried = by_template(kernel, knobs, self.threads).with_attr("global_symbol", "main")

@@ -1,0 +1,164 @@
+"""Code for other instruction sets than this machine's: compiled here, executed by qemu's user mode
+(or by this processor, where it can) and compared with the float64 reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cross_run import MACHINES, Call, Machine, run
+from onnx.reference import ReferenceEvaluator
+from test_blocked_primitives import MORE, TOLERANCE, Array, blocked
+from test_primitives import GEOMETRIES, convolution, drawn, geometry
+
+from dlas.algorithms import MEMBERS
+from dlas.layer import member
+from dlas.network import LayerRow, Network
+from dlas.systems.tvm.runtime import quick_import
+from dlas.target import Target
+from dlas.testing.networks import noise_images, tiny
+
+pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'")
+
+#: Everything that has a schedule template.
+PRIMITIVES = [name for name in MEMBERS if getattr(member("algorithms", name), "blocked", False)]
+ROWS = {
+    "3x3 odd channels": GEOMETRIES["3x3 odd channels"],
+    "3x3 larger than a tile": geometry((16, 32), hw=(14, 14)),
+    "3x3 stride 2": GEOMETRIES["3x3 stride 2"],
+    "1x1": GEOMETRIES["1x1"],
+    "1x1 stride 2": GEOMETRIES["1x1 stride 2"],
+    "7x7 stem": GEOMETRIES["7x7 stem"],
+    "8 groups of 4": MORE["8 groups of 4"],
+    "depthwise stride 2": GEOMETRIES["depthwise stride 2"],
+    "depthwise 5x5": MORE["depthwise 5x5"],
+}
+CASES = [
+    pytest.param(name, row, id=f"{name}-{label}")
+    for name in PRIMITIVES
+    for label, row in ROWS.items()
+    if member("algorithms", name)().refuses_layer(row) is None  # type: ignore[attr-defined]
+]
+EVERYWHERE = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.keys())
+
+
+def kernel(name: str, row: LayerRow, target: Target, threads: int = 1) -> tuple[Any, list[Array]]:
+    """The primitive by its template, as the tuner's first candidate, and its tensors' values."""
+    tvm: Any = quick_import("tvm")
+    from tvm import te
+
+    from dlas.systems.tvm.template import by_template, opened
+
+    primitive: Any = member("algorithms", name)()
+    data, weight = drawn(row, "float32")
+    values = [blocked(data, target.lanes), primitive.pack_blocked(weight, row, target.lanes)]
+    image, taps = (te.placeholder(value.shape, "float32") for value in values)
+    sums = primitive.compute_blocked(image, taps, row, target.lanes)
+    plain = te.create_prim_func([image, taps, sums]).with_attr("tirx.noalias", True)
+    knobs = primitive.candidates(opened(plain), target)[0]
+    ordered = by_template(plain, knobs, threads).with_attr("global_symbol", "convolution")
+    values.append(empty(sums.shape))
+    return tvm.IRModule({"convolution": ordered}), values
+
+
+def empty(shape: Sequence[Any]) -> Array:
+    """Values that whoever computes the tensor must replace."""
+    return np.full([int(extent) for extent in shape], np.nan, np.float32)
+
+
+def check(machine: Machine, name: str, row: LayerRow, folder: Path, threads: int = 1) -> None:
+    target = machine.target(folder)
+    kernels, values = kernel(name, row, target, threads)
+    found = run(machine, target, kernels, [("convolution", (0, 1, 2))], values, folder)
+    channels = found.transpose(0, 1, 4, 2, 3).reshape(1, -1, *row.output_hw)
+    data, weight = (array.astype(np.float64) for array in drawn(row, "float32"))
+    expected = convolution(data, weight, 0, row)
+    limit = TOLERANCE.get(name, 1e-5) * np.abs(expected).max()
+    assert np.abs(channels[:, : row.out_channels] - expected).max() <= limit
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("name, row", CASES)
+def test_computes_the_convolution(
+    machine: Machine, name: str, row: LayerRow, tmp_path: Path
+) -> None:
+    check(machine, name, row, tmp_path)
+
+
+@EVERYWHERE
+def test_parallel_loops(machine: Machine, tmp_path: Path) -> None:
+    check(machine, "spatial_pack", ROWS["3x3 odd channels"], tmp_path, threads=2)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_uses_the_vectors_of_the_target(machine: Machine, name: str, tmp_path: Path) -> None:
+    tvm: Any = quick_import("tvm")
+    from dlas.systems.tvm.lower import llvm_target
+
+    target = machine.target(tmp_path)
+    row = ROWS["depthwise 5x5" if name == "depthwise" else "3x3 larger than a tile"]
+    kernels, _ = kernel(name, row, target)
+    code = tvm.compile(kernels, llvm_target(target, 1)).mod.inspect_source("asm")
+    assert len(re.findall(machine.multiply_add, code)) >= 4
+    assert "%zmm" not in code
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("name", ["residual", "squeeze_excite", "dense_block"])
+def test_whole_networks(machine: Machine, name: str, tmp_path: Path) -> None:
+    """All kernels of a network, one after another as its graph says."""
+    network = tiny(name)
+    target = machine.target(tmp_path)
+    image = noise_images(network.input_shape, 1)
+    kernels, calls, values = network_program(network, target, image)
+    found = run(machine, target, kernels, calls, values, tmp_path)
+    [truth] = ReferenceEvaluator(network.model).run(None, {network.input_name: image})
+    assert np.abs(found - truth).max() <= 1e-4 * np.abs(truth).max()
+
+
+def network_program(
+    network: Network, target: Target, image: Array
+) -> tuple[Any, list[Call], list[Array]]:
+    """Kernels, calls and tensors of a network compiled by templates, every knob as estimated."""
+    tvm: Any = quick_import("tvm")
+    from tvm import relax, tirx
+
+    from dlas.systems.tvm.blocked import translate_blocked
+    from dlas.systems.tvm.lower import FUSE, llvm_target
+    from dlas.systems.tvm.tuning import Tuner
+
+    plan = member("algorithms", "cheapest")().plan(network)  # type: ignore[attr-defined]
+    module = translate_blocked(network, plan, target.lanes)
+    with llvm_target(target, 1), tvm.transform.PassContext(opt_level=3):
+        module = tvm.transform.Sequential(FUSE)(module)
+    arrange = Tuner(target, threads=1, trials=1, weight_bytes=0).arrange
+    kernels = tvm.IRModule({
+        name.name_hint: arrange(function).with_attr("global_symbol", name.name_hint)
+        for name, function in module.functions_items()
+        if isinstance(function, tirx.PrimFunc)
+    })  # fmt: skip
+    main = module["main"]
+    values, calls = [image], []
+    numbers = {main.params[0]: 0}
+    for binding in main.body.blocks[0].bindings:
+        if isinstance(binding.value, relax.Var):
+            numbers[binding.var] = numbers[binding.value]
+            continue
+        callee, arguments = binding.value.args[:2]
+        given = []
+        for argument in arguments:
+            if isinstance(argument, relax.Var):
+                given.append(numbers[argument])
+            else:  # a constant
+                given.append(len(values))
+                values.append(argument.value.numpy())
+        numbers[binding.var] = len(values)
+        values.append(empty(binding.var.ty.shape))
+        calls.append((callee.name_hint, (*given, numbers[binding.var])))
+    assert numbers[main.body.body] == len(values) - 1
+    return kernels, calls, values
