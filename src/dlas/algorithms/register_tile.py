@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from dlas.algorithms.blocked import Knobs
 from dlas.algorithms.primitive import Array, Tensor
+from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
 from dlas.network import LayerRow
 from dlas.target import Target
