@@ -22,7 +22,6 @@ class BlockedPrimitive(TemplatePrimitive, frozen=True, kw_only=True):
     template: ClassVar[Layout | None] = "blocked"
     #: Whether ``compute_blocked`` reads an unblocked image too.
     takes_plain: ClassVar[bool] = True
-    #: Whether it multiplies by weights (…, ci, b) that are worth prefetching.
     streams_weights: ClassVar[bool] = True
 
     @abc.abstractmethod

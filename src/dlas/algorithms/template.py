@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from dlas.algorithms.primitive import Primitive
 from dlas.target import Target
@@ -18,6 +18,9 @@ class TemplatePrimitive(Primitive, frozen=True, kw_only=True):
 
     The template is applied to the kernel after fusion, to the stage of that kernel that is named
     ``stage``: what precedes it there pads, what follows it is elementwise."""
+
+    #: Whether it multiplies by vectors of weights (…, ci, b) that are worth prefetching.
+    streams_weights: ClassVar[bool] = False
 
     @property
     def stage(self) -> str:
