@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'
 #: Everything that has a schedule template.
 PRIMITIVES = [name for name in MEMBERS if getattr(member("algorithms", name), "blocked", False)]
 ROWS = {
-    "3x3 odd channels": GEOMETRIES["3x3 odd channels"],
     "3x3 larger than a tile": geometry((16, 32), hw=(14, 14)),
+    "3x3 odd channels": GEOMETRIES["3x3 odd channels"],
     "3x3 stride 2": GEOMETRIES["3x3 stride 2"],
-    "1x1": GEOMETRIES["1x1"],
+    "1x1 of many channels": geometry((64, 64), (1, 1), hw=(14, 14), pads=(0, 0, 0, 0)),
     "1x1 stride 2": GEOMETRIES["1x1 stride 2"],
     "7x7 stem": GEOMETRIES["7x7 stem"],
     "8 groups of 4": MORE["8 groups of 4"],
@@ -94,17 +95,43 @@ def test_parallel_loops(machine: Machine, tmp_path: Path) -> None:
     check(machine, "spatial_pack", ROWS["3x3 odd channels"], tmp_path, threads=2)
 
 
-@EVERYWHERE
-@pytest.mark.parametrize("name", PRIMITIVES)
-def test_uses_the_vectors_of_the_target(machine: Machine, name: str, tmp_path: Path) -> None:
+def assembly(machine: Machine, name: str, row: LayerRow, folder: Path) -> str:
     tvm: Any = quick_import("tvm")
     from dlas.systems.tvm.lower import llvm_target
 
-    target = machine.target(tmp_path)
-    row = ROWS["depthwise 5x5" if name == "depthwise" else "3x3 larger than a tile"]
+    target = machine.target(folder)
     kernels, _ = kernel(name, row, target)
-    code = tvm.compile(kernels, llvm_target(target, 1)).mod.inspect_source("asm")
+    code: str = tvm.compile(kernels, llvm_target(target, 1)).mod.inspect_source("asm")
+    return code
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_uses_the_vectors_of_the_target(machine: Machine, name: str, tmp_path: Path) -> None:
+    refuses_layer = member("algorithms", name)().refuses_layer  # type: ignore[attr-defined]
+    row = next(row for row in ROWS.values() if refuses_layer(row) is None)
+    code = assembly(machine, name, row, tmp_path)
     assert len(re.findall(machine.multiply_add, code)) >= 4
+    assert "%zmm" not in code
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("row", ["3x3 larger than a tile", "1x1 of many channels"])
+def test_a_register_tile_stays_in_registers(machine: Machine, row: str, tmp_path: Path) -> None:
+    code = assembly(machine, "spatial_pack", ROWS[row], tmp_path)
+    instructions = re.sub(r"\n\.Ltmp.*", "", code)  # labels for a debugger
+    blocks = re.split(r"\n\S+:|\n\t(?:b|cb|j)[a-z.]*\t", instructions)
+    innermost = max(blocks, key=lambda block: len(re.findall(machine.multiply_add, block)))
+    assert not re.findall(r"\n.*(?:%rsp|\bsp\b|mul vl)", innermost)  # the stack; SVE's too
+
+
+def test_what_a_hypervisor_masks_is_not_used(tmp_path: Path) -> None:
+    flags = MACHINES["AVX2"].files["proc/cpuinfo"].partition("flags")[2]
+    zen4 = f"vendor_id: AuthenticAMD\ncpu family: 25\nmodel: 17\nflags{flags}"
+    machine = replace(MACHINES["AVX2"], files={"proc/cpuinfo": zen4})
+    assert machine.target(tmp_path).llvm_cpu == "znver4"  # which has AVX-512
+    code = assembly(machine, "spatial_pack", ROWS["3x3 larger than a tile"], tmp_path)
+    assert "%ymm" in code
     assert "%zmm" not in code
 
 
