@@ -49,21 +49,50 @@ EVERYWHERE = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.
 
 def kernel(name: str, row: LayerRow, target: Target, threads: int = 1) -> tuple[Any, list[Array]]:
     """The primitive by its template, as the tuner's first candidate, and its tensors' values."""
-    tvm: Any = quick_import("tvm")
-    from tvm import te
-
     from dlas.systems.tvm.template import by_template, opened
 
     primitive: Any = member("algorithms", name)()
     data, weight = drawn(row, "float32")
-    values = [blocked(data, target.lanes), primitive.pack_blocked(weight, row, target.lanes)]
-    image, taps = (te.placeholder(value.shape, "float32") for value in values)
-    sums = primitive.compute_blocked(image, taps, row, target.lanes)
-    plain = te.create_prim_func([image, taps, sums]).with_attr("tirx.noalias", True)
-    knobs = primitive.candidates(opened(plain), target)[0]
-    ordered = by_template(plain, knobs, threads).with_attr("global_symbol", "convolution")
-    values.append(empty(sums.shape))
-    return tvm.IRModule({"convolution": ordered}), values
+    packed = primitive.pack_blocked(weight, row, target.lanes)
+
+    def compute(image: Any, taps: Any) -> Any:
+        return primitive.compute_blocked(image, taps, row, target.lanes)
+
+    def order(plain: Any) -> Any:
+        plain = plain.with_attr("tirx.noalias", True)
+        return by_template(plain, primitive.candidates(opened(plain), target)[0], threads)
+
+    return ordered(compute, order, blocked(data, target.lanes), packed)
+
+
+def untuned(name: str, row: LayerRow, target: Target) -> tuple[Any, list[Array]]:
+    """The same in the untuned order."""
+    quick_import("tvm")
+    from tvm import tirx
+
+    from dlas.systems.tvm.schedule import schedule
+
+    primitive: Any = member("algorithms", name)()
+    data, weight = drawn(row, "float32")
+
+    def compute(image: Any, taps: Any) -> Any:
+        return primitive.compute(image, taps, tirx.const(0, "float32"), row)
+
+    def order(plain: Any) -> Any:
+        return schedule(plain, target.lanes, 1)
+
+    return ordered(compute, order, data, primitive.pack(weight, row))
+
+
+def ordered(compute: Any, order: Any, *given: Array) -> tuple[Any, list[Array]]:
+    """A module with the one kernel "convolution", and the values of its tensors."""
+    tvm: Any = quick_import("tvm")
+    from tvm import te
+
+    inputs = [te.placeholder(value.shape, "float32") for value in given]
+    sums = compute(*inputs)
+    made = order(te.create_prim_func([*inputs, sums])).with_attr("global_symbol", "convolution")
+    return tvm.IRModule({"convolution": made}), [*given, empty(sums.shape)]
 
 
 def empty(shape: Sequence[Any]) -> Array:
@@ -76,10 +105,13 @@ def check(machine: Machine, name: str, row: LayerRow, folder: Path, threads: int
     kernels, values = kernel(name, row, target, threads)
     found = run(machine, target, kernels, [("convolution", (0, 1, 2))], values, folder)
     channels = found.transpose(0, 1, 4, 2, 3).reshape(1, -1, *row.output_hw)
+    compare(channels[:, : row.out_channels], row, TOLERANCE.get(name, 1e-5))
+
+
+def compare(found: Array, row: LayerRow, tolerance: float) -> None:
     data, weight = (array.astype(np.float64) for array in drawn(row, "float32"))
     expected = convolution(data, weight, 0, row)
-    limit = TOLERANCE.get(name, 1e-5) * np.abs(expected).max()
-    assert np.abs(channels[:, : row.out_channels] - expected).max() <= limit
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
 @EVERYWHERE
@@ -93,6 +125,15 @@ def test_computes_the_convolution(
 @EVERYWHERE
 def test_parallel_loops(machine: Machine, tmp_path: Path) -> None:
     check(machine, "spatial_pack", ROWS["3x3 odd channels"], tmp_path, threads=2)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("name", ["direct", "gemm", "spatial_pack"])
+def test_untuned(machine: Machine, name: str, tmp_path: Path) -> None:
+    row, target = ROWS["3x3 odd channels"], machine.target(tmp_path)
+    kernels, values = untuned(name, row, target)
+    found = run(machine, target, kernels, [("convolution", (0, 1, 2))], values, tmp_path)
+    compare(found, row, 1e-5)
 
 
 def assembly(machine: Machine, name: str, row: LayerRow, folder: Path) -> str:
