@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
+from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
-from dlas.algorithms.register_tile import apply_tile, tile_candidates
+from dlas.algorithms.register_tile import apply_tile, tiles_of
+from dlas.algorithms.template import Knobs
+from dlas.algorithms.tiles import extents
 from dlas.network import LayerRow
 from dlas.target import Target
 from dlas.target.blocks import block_channels
@@ -73,12 +75,12 @@ class Depthwise(BlockedPrimitive, frozen=True, kw_only=True):
         )
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
-        tiles = tile_candidates(order, order.get_sblock(self.stage), target)
+        found = extents(order, order.get_sblock(self.stage))
+        _, _, height, width, lanes = found["outputs"]
         return [
-            {**tile, "pad_inside": inside}
-            for tile in tiles
+            {**tile, "rows_outside": 0, "pad_inside": inside}
+            for _, tile in tiles_of((1, height, width, lanes), target)
             for inside in (1, 2, 0)  # padding a whole image costs as much as filtering it
-            if tile["rk"] == 1 and not tile["rows_outside"]
         ]
 
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from dlas.algorithms.blocked import Knobs
 from dlas.algorithms.primitive import Array, Tensor
+from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
 from dlas.network import LayerRow
 from dlas.target import Target
@@ -33,6 +33,8 @@ IN_FLIGHT = 8
 STACK_BYTES = 1024
 #: Multiply-adds in the time that a weight takes to come from memory (Zen 5: 49 GB/s, 125 GMAC/s).
 PER_WEIGHT = 10
+#: Products per output below which padding is worth doing where it is read.
+FEW_SUMS = 256
 #: Registers that hold no accumulator: a weight vector for each channel block, and one to spare.
 SPARE = 1
 
@@ -122,15 +124,20 @@ def tiled_sums(
 
 
 def tile_candidates(order: Any, block: Any, target: Target) -> Sequence[Knobs]:
-    """Every tile that fits the registers, in both orders of the tiles, cheapest estimate first."""
+    """Every tile that fits the registers, in both orders of the tiles, cheapest estimate first. A
+    stem, which sums so little that padding its image beforehand takes half as long as the sums, is
+    padded row by row."""
     found = extents(order, block)
     _, blocks, height, width, lanes = found["outputs"]
     weight_bytes = 4 * lanes * blocks * math.prod(found["sums"])
     streamed = weight_bytes > target.cache_bytes(2)  # then each weight is better read once
+    variants = [(0.01 * (outside == streamed), {"rows_outside": outside}) for outside in (0, 1)]
+    if math.prod(found["sums"]) < FEW_SUMS and order.get_producers(block):
+        variants = [(0.0, {"rows_outside": 1, "pad_inside": 1})]
     ranked = [
-        (cost + 0.01 * (rows_outside == streamed), {**tile, "rows_outside": rows_outside})
+        (cost + extra, {**tile, **variant})
         for cost, tile in tiles_of((blocks, height, width, lanes), target)
-        for rows_outside in (0, 1)
+        for extra, variant in variants
     ]
     return [knobs for _, knobs in sorted(ranked, key=lambda pair: pair[0])]
 

@@ -22,9 +22,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
+from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
 from dlas.algorithms.primitive import Array, Tensor
 from dlas.algorithms.register_tile import Reach, compute_in_registers, tiles_of
+from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
 from dlas.network import LayerRow, Network
 from dlas.target import Target

@@ -15,7 +15,7 @@ from dlas.systems.tvm.schedule import MAIN, is_elementwise, is_sum
 from dlas.target import Target
 
 if TYPE_CHECKING:
-    from dlas.algorithms.blocked import BlockedPrimitive, Knobs
+    from dlas.algorithms.template import Knobs, TemplatePrimitive
 
 #: A sum of at most so many terms is unrolled: the window of a pooling layer.
 UNROLLED = 16
@@ -25,12 +25,12 @@ def opened(kernel: tirx.PrimFunc) -> s_tir.Schedule:
     return s_tir.Schedule(tvm.IRModule({MAIN: kernel}), debug_mask="none")
 
 
-def primitive_in(order: s_tir.Schedule) -> BlockedPrimitive | None:
+def primitive_in(order: s_tir.Schedule) -> TemplatePrimitive | None:
     """The primitive that has a block in this kernel."""
     for block in order.get_child_blocks(order.get_sblock("root", MAIN)):
         name = order.get(block).name_hint
-        if name.endswith("_blocked"):
-            found: Any = member("algorithms", name.removesuffix("_blocked"))()
+        if name.endswith("_template"):
+            found: Any = member("algorithms", name.removesuffix("_template"))()
             return found  # type: ignore[no-any-return]
     return None
 

@@ -23,7 +23,7 @@ from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in
 from dlas.target import Target
 
 if TYPE_CHECKING:
-    from dlas.algorithms.blocked import Knobs
+    from dlas.algorithms.template import Knobs
 
 #: Goes up when a template gives other loops for the same knobs.
 REVISION = 3
