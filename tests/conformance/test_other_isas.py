@@ -26,7 +26,7 @@ from dlas.testing.networks import noise_images, tiny
 pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'")
 
 #: Everything that has a schedule template.
-PRIMITIVES = [name for name in MEMBERS if getattr(member("algorithms", name), "blocked", False)]
+PRIMITIVES = [name for name in MEMBERS if getattr(member("algorithms", name), "template", None)]
 ROWS = {
     "3x3 larger than a tile": geometry((16, 32), hw=(14, 14)),
     "3x3 odd channels": GEOMETRIES["3x3 odd channels"],
@@ -53,16 +53,20 @@ def kernel(name: str, row: LayerRow, target: Target, threads: int = 1) -> tuple[
 
     primitive: Any = member("algorithms", name)()
     data, weight = drawn(row, "float32")
-    packed = primitive.pack_blocked(weight, row, target.lanes)
+    if primitive.template == "plain":
+        form, given = primitive.compute_plain, (data, primitive.pack(weight, row))
+    else:
+        packed = primitive.pack_blocked(weight, row, target.lanes)
+        form, given = primitive.compute_blocked, (blocked(data, target.lanes), packed)
 
     def compute(image: Any, taps: Any) -> Any:
-        return primitive.compute_blocked(image, taps, row, target.lanes)
+        return form(image, taps, row, target.lanes)
 
     def order(plain: Any) -> Any:
         plain = plain.with_attr("tirx.noalias", True)
         return by_template(plain, primitive.candidates(opened(plain), target)[0], threads)
 
-    return ordered(compute, order, blocked(data, target.lanes), packed)
+    return ordered(compute, order, *given)
 
 
 def untuned(name: str, row: LayerRow, target: Target) -> tuple[Any, list[Array]]:
@@ -104,8 +108,9 @@ def check(machine: Machine, name: str, row: LayerRow, folder: Path, threads: int
     target = machine.target(folder)
     kernels, values = kernel(name, row, target, threads)
     found = run(machine, target, kernels, [("convolution", (0, 1, 2))], values, folder)
-    channels = found.transpose(0, 1, 4, 2, 3).reshape(1, -1, *row.output_hw)
-    compare(channels[:, : row.out_channels], row, TOLERANCE.get(name, 1e-5))
+    if found.ndim == 5:
+        found = found.transpose(0, 1, 4, 2, 3).reshape(1, -1, *row.output_hw)
+    compare(found[:, : row.out_channels], row, TOLERANCE.get(name, 1e-5))
 
 
 def compare(found: Array, row: LayerRow, tolerance: float) -> None:
