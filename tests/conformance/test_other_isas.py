@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,12 @@ from dlas.testing.networks import noise_images, tiny
 pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'")
 
 #: Everything that has a schedule template.
-PRIMITIVES = [name for name in MEMBERS if getattr(member("algorithms", name), "blocked", False)]
+PRIMITIVES = [name for name in MEMBERS if getattr(member("algorithms", name), "template", None)]
 ROWS = {
-    "3x3 odd channels": GEOMETRIES["3x3 odd channels"],
     "3x3 larger than a tile": geometry((16, 32), hw=(14, 14)),
+    "3x3 odd channels": GEOMETRIES["3x3 odd channels"],
     "3x3 stride 2": GEOMETRIES["3x3 stride 2"],
-    "1x1": GEOMETRIES["1x1"],
+    "1x1 of many channels": geometry((64, 64), (1, 1), hw=(14, 14), pads=(0, 0, 0, 0)),
     "1x1 stride 2": GEOMETRIES["1x1 stride 2"],
     "7x7 stem": GEOMETRIES["7x7 stem"],
     "8 groups of 4": MORE["8 groups of 4"],
@@ -48,21 +49,54 @@ EVERYWHERE = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.
 
 def kernel(name: str, row: LayerRow, target: Target, threads: int = 1) -> tuple[Any, list[Array]]:
     """The primitive by its template, as the tuner's first candidate, and its tensors' values."""
-    tvm: Any = quick_import("tvm")
-    from tvm import te
-
     from dlas.systems.tvm.template import by_template, opened
 
     primitive: Any = member("algorithms", name)()
     data, weight = drawn(row, "float32")
-    values = [blocked(data, target.lanes), primitive.pack_blocked(weight, row, target.lanes)]
-    image, taps = (te.placeholder(value.shape, "float32") for value in values)
-    sums = primitive.compute_blocked(image, taps, row, target.lanes)
-    plain = te.create_prim_func([image, taps, sums]).with_attr("tirx.noalias", True)
-    knobs = primitive.candidates(opened(plain), target)[0]
-    ordered = by_template(plain, knobs, threads).with_attr("global_symbol", "convolution")
-    values.append(empty(sums.shape))
-    return tvm.IRModule({"convolution": ordered}), values
+    if primitive.template == "plain":
+        form, given = primitive.compute_plain, (data, primitive.pack(weight, row))
+    else:
+        packed = primitive.pack_blocked(weight, row, target.lanes)
+        form, given = primitive.compute_blocked, (blocked(data, target.lanes), packed)
+
+    def compute(image: Any, taps: Any) -> Any:
+        return form(image, taps, row, target.lanes)
+
+    def order(plain: Any) -> Any:
+        plain = plain.with_attr("tirx.noalias", True)
+        return by_template(plain, primitive.candidates(opened(plain), target)[0], threads)
+
+    return ordered(compute, order, *given)
+
+
+def untuned(name: str, row: LayerRow, target: Target) -> tuple[Any, list[Array]]:
+    """The same in the untuned order."""
+    quick_import("tvm")
+    from tvm import tirx
+
+    from dlas.systems.tvm.schedule import schedule
+
+    primitive: Any = member("algorithms", name)()
+    data, weight = drawn(row, "float32")
+
+    def compute(image: Any, taps: Any) -> Any:
+        return primitive.compute(image, taps, tirx.const(0, "float32"), row)
+
+    def order(plain: Any) -> Any:
+        return schedule(plain, target.lanes, 1)
+
+    return ordered(compute, order, data, primitive.pack(weight, row))
+
+
+def ordered(compute: Any, order: Any, *given: Array) -> tuple[Any, list[Array]]:
+    """A module with the one kernel "convolution", and the values of its tensors."""
+    tvm: Any = quick_import("tvm")
+    from tvm import te
+
+    inputs = [te.placeholder(value.shape, "float32") for value in given]
+    sums = compute(*inputs)
+    made = order(te.create_prim_func([*inputs, sums])).with_attr("global_symbol", "convolution")
+    return tvm.IRModule({"convolution": made}), [*given, empty(sums.shape)]
 
 
 def empty(shape: Sequence[Any]) -> Array:
@@ -74,11 +108,15 @@ def check(machine: Machine, name: str, row: LayerRow, folder: Path, threads: int
     target = machine.target(folder)
     kernels, values = kernel(name, row, target, threads)
     found = run(machine, target, kernels, [("convolution", (0, 1, 2))], values, folder)
-    channels = found.transpose(0, 1, 4, 2, 3).reshape(1, -1, *row.output_hw)
+    if found.ndim == 5:
+        found = found.transpose(0, 1, 4, 2, 3).reshape(1, -1, *row.output_hw)
+    compare(found[:, : row.out_channels], row, TOLERANCE.get(name, 1e-5))
+
+
+def compare(found: Array, row: LayerRow, tolerance: float) -> None:
     data, weight = (array.astype(np.float64) for array in drawn(row, "float32"))
     expected = convolution(data, weight, 0, row)
-    limit = TOLERANCE.get(name, 1e-5) * np.abs(expected).max()
-    assert np.abs(channels[:, : row.out_channels] - expected).max() <= limit
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
 @EVERYWHERE
@@ -95,16 +133,51 @@ def test_parallel_loops(machine: Machine, tmp_path: Path) -> None:
 
 
 @EVERYWHERE
-@pytest.mark.parametrize("name", PRIMITIVES)
-def test_uses_the_vectors_of_the_target(machine: Machine, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["direct", "gemm", "spatial_pack"])
+def test_untuned(machine: Machine, name: str, tmp_path: Path) -> None:
+    row, target = ROWS["3x3 odd channels"], machine.target(tmp_path)
+    kernels, values = untuned(name, row, target)
+    found = run(machine, target, kernels, [("convolution", (0, 1, 2))], values, tmp_path)
+    compare(found, row, 1e-5)
+
+
+def assembly(machine: Machine, name: str, row: LayerRow, folder: Path) -> str:
     tvm: Any = quick_import("tvm")
     from dlas.systems.tvm.lower import llvm_target
 
-    target = machine.target(tmp_path)
-    row = ROWS["depthwise 5x5" if name == "depthwise" else "3x3 larger than a tile"]
+    target = machine.target(folder)
     kernels, _ = kernel(name, row, target)
-    code = tvm.compile(kernels, llvm_target(target, 1)).mod.inspect_source("asm")
+    code: str = tvm.compile(kernels, llvm_target(target, 1)).mod.inspect_source("asm")
+    return code
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_uses_the_vectors_of_the_target(machine: Machine, name: str, tmp_path: Path) -> None:
+    refuses_layer = member("algorithms", name)().refuses_layer  # type: ignore[attr-defined]
+    row = next(row for row in ROWS.values() if refuses_layer(row) is None)
+    code = assembly(machine, name, row, tmp_path)
     assert len(re.findall(machine.multiply_add, code)) >= 4
+    assert "%zmm" not in code
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("row", ["3x3 larger than a tile", "1x1 of many channels"])
+def test_a_register_tile_stays_in_registers(machine: Machine, row: str, tmp_path: Path) -> None:
+    code = assembly(machine, "spatial_pack", ROWS[row], tmp_path)
+    instructions = re.sub(r"\n\.Ltmp.*", "", code)  # labels for a debugger
+    blocks = re.split(r"\n\S+:|\n\t(?:b|cb|j)[a-z.]*\t", instructions)
+    innermost = max(blocks, key=lambda block: len(re.findall(machine.multiply_add, block)))
+    assert not re.findall(r"\n.*(?:%rsp|\bsp\b|mul vl)", innermost)  # the stack; SVE's too
+
+
+def test_what_a_hypervisor_masks_is_not_used(tmp_path: Path) -> None:
+    flags = MACHINES["AVX2"].files["proc/cpuinfo"].partition("flags")[2]
+    zen4 = f"vendor_id: AuthenticAMD\ncpu family: 25\nmodel: 17\nflags{flags}"
+    machine = replace(MACHINES["AVX2"], files={"proc/cpuinfo": zen4})
+    assert machine.target(tmp_path).llvm_cpu == "znver4"  # which has AVX-512
+    code = assembly(machine, "spatial_pack", ROWS["3x3 larger than a tile"], tmp_path)
+    assert "%ymm" in code
     assert "%zmm" not in code
 
 
