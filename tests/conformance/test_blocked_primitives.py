@@ -13,11 +13,11 @@ from test_primitives import GEOMETRIES, Array, convolution, drawn, geometry
 from dlas.layer import member
 from dlas.network import LayerRow
 from dlas.target import Target, host
-from dlas.target.blocks import block_channels
+from dlas.target.blocks import block_channels, interleaved
 
 pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'")
 
-PRIMITIVES = ("spatial_pack", "depthwise", "winograd", "winograd4", "gemm")
+PRIMITIVES = ("spatial_pack", "grouped_spatial_pack", "depthwise", "winograd", "winograd4", "gemm")
 #: Of the largest output. The transforms of F(4×4, 3×3) lose digits; 1e-5 was seen, 1e-3 is allowed.
 TOLERANCE = {"winograd4": 1e-3}
 MORE = {
@@ -26,6 +26,7 @@ MORE = {
     "depthwise, whole vectors": geometry((32, 32), hw=(8, 8), groups=32),
     "depthwise dilation 2": geometry((32, 32), pads=(2, 2, 2, 2), dilation=(2, 2), groups=32),
     "8 groups of 4": geometry((32, 32), groups=8),
+    "16 groups of 2 → 3": geometry((32, 48), groups=16),
     "2 groups of 16": geometry((32, 32), groups=2),
     "3 groups of 7 → 11": geometry((21, 33), groups=3),
 }
@@ -46,30 +47,45 @@ def blocked(image: Array, lanes: int) -> Array:
     return np.ascontiguousarray(by_channel.transpose(2, 0, 3, 4, 1))
 
 
+def as_wanted(
+    primitive: Any, data: Array, weight: Array, row: LayerRow, lanes: int
+) -> tuple[Array, Array]:
+    """The image in blocks and the packed weight, channels in the orders the primitive wants."""
+    read, written = primitive.orders(row, lanes) or (1, 1)
+    image = blocked(data[:, interleaved(row.in_channels, lanes, read)], lanes)
+    rows = weight[interleaved(row.out_channels, lanes, written)]
+    return image, primitive.pack_blocked(rows, row, lanes)
+
+
+def by_channel(image: Array, primitive: Any, row: LayerRow) -> Array:
+    """What the primitive wrote, (N, K/b, P, Q, b), as (N, K, P, Q)."""
+    lanes = image.shape[-1]
+    _, written = primitive.orders(row, lanes) or (1, 1)
+    channels = image.transpose(0, 1, 4, 2, 3).reshape(len(image), -1, *row.output_hw)
+    return channels[:, np.argsort(interleaved(row.out_channels, lanes, written))]
+
+
 def computed(
-    primitive: Any, data: Array, weight: Array, row: LayerRow, machine: Target, threads: int
+    primitive: Any, data: Array, packed: Array, row: LayerRow, machine: Target, threads: int
 ) -> Array:
     from dlas.systems.tvm.runtime import quick_import
 
     tvm: Any = quick_import("tvm")
     from tvm import te
 
-    from dlas.systems.tvm import lower
+    from dlas.systems.tvm.lower import llvm_target
     from dlas.systems.tvm.template import by_template, opened
 
-    packed = primitive.pack_blocked(weight, row, machine.lanes)
     image = te.placeholder(data.shape, "float32", "image")
     taps = te.placeholder(packed.shape, "float32", "taps")
     sums = primitive.compute_blocked(image, taps, row, machine.lanes)
     kernel = te.create_prim_func([image, taps, sums]).with_attr("tirx.noalias", True)
     knobs = primitive.candidates(opened(kernel), machine)[0]
     module = tvm.IRModule({"main": by_template(kernel, knobs, threads)})
-    built = tvm.compile(module, lower.host(threads)).jit()
+    built = tvm.compile(module, llvm_target(host(), threads)).jit()
     result = tvm.runtime.empty(tuple(map(int, sums.shape)), "float32")
     built["main"](tvm.runtime.tensor(data), tvm.runtime.tensor(packed), result)
-    values: Array = result.numpy()
-    channels = values.transpose(0, 1, 4, 2, 3).reshape(len(data), -1, *row.output_hw)
-    return channels[:, : row.out_channels]
+    return by_channel(result.numpy(), primitive, row)
 
 
 def check(
@@ -80,8 +96,8 @@ def check(
     if reason:
         pytest.skip(reason)
     data, weight = drawn(row, "float32", batch)
-    given = data if plain else blocked(data, machine.lanes)
-    found = computed(primitive, given, weight, row, machine, threads)
+    image, packed = as_wanted(primitive, data, weight, row, machine.lanes)
+    found = computed(primitive, data if plain else image, packed, row, machine, threads)
     expected = convolution(data.astype(np.float64), weight.astype(np.float64), 0, row)
     limit = TOLERANCE.get(name, 1e-5) * np.abs(expected).max()
     assert np.abs(found - expected).max() <= limit
@@ -109,7 +125,11 @@ def test_other_vectors(name: str, row: str, vectors: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_batch_and_threads(name: str) -> None:
-    row = MORE["depthwise, whole vectors"] if name == "depthwise" else GEOMETRIES["3x3"]
+    row = GEOMETRIES["3x3"]
+    if name == "depthwise":
+        row = MORE["depthwise, whole vectors"]
+    elif name == "grouped_spatial_pack":
+        row = MORE["16 groups of 2 → 3"]
     check(name, row, target(), batch=3, threads=2)
 
 

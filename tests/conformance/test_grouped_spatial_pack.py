@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_blocked_primitives import VECTORS, blocked, computed, target
-from test_primitives import GEOMETRIES, convolution, drawn, geometry
+from test_blocked_primitives import VECTORS, check, target
+from test_primitives import GEOMETRIES, drawn, geometry
 from test_primitives import check as check_untuned
 
 from dlas.algorithms.grouped_spatial_pack import GroupedSpatialPack
 from dlas.network import LayerRow
-from dlas.target import Target
 from dlas.target.blocks import channel_at, interleaved, place
 
 pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'")
 
+NAME = "grouped_spatial_pack"
 PRIMITIVE = GroupedSpatialPack()
 NONE = (0, 0, 0, 0)
 EVERY_G = {
@@ -47,31 +47,20 @@ IN_GROUPS = {
 }
 
 
-def check(row: LayerRow, machine: Target, batch: int = 1, threads: int = 1) -> None:
-    lanes = machine.lanes
-    data, weight = drawn(row, "float32", batch)
-    read, written = PRIMITIVE.orders(row, lanes) or (1, 1)
-    image = blocked(data[:, interleaved(row.in_channels, lanes, read)], lanes)
-    rows = interleaved(row.out_channels, lanes, written)
-    found = computed(PRIMITIVE, image, weight[rows], row, machine, threads)
-    expected = convolution(data.astype(np.float64), weight.astype(np.float64), 0, row)[:, rows]
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
-
-
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_computes_the_convolution_by_its_template(row: LayerRow) -> None:
-    check(row, target())
+    check(NAME, row, target())
 
 
 @pytest.mark.parametrize("vectors", VECTORS[1:], ids=lambda pair: f"{pair[0]} bits")
 @pytest.mark.parametrize("label", MORE)
 def test_other_vectors(label: str, vectors: tuple[int, int]) -> None:
-    check(MORE[label], target(*vectors))
+    check(NAME, MORE[label], target(*vectors))
 
 
 @pytest.mark.parametrize("label", ["16 groups of 2, asymmetric", "32 groups of 2, 1x1"])
 def test_batch_and_threads(label: str) -> None:
-    check(MORE[label], target(), batch=3, threads=2)
+    check(NAME, MORE[label], target(), batch=3, threads=2)
 
 
 @pytest.mark.parametrize("tile", [(2, 3, 1), (4, 1, 7), (1, 9, 1), (1, 1, 1)])
@@ -81,8 +70,8 @@ def test_edges_of_every_tile(
 ) -> None:
     knobs = dict(zip(("rk", "rh", "rw"), tile, strict=True))
     monkeypatch.setattr(GroupedSpatialPack, "candidates", lambda *_: [knobs])
-    check(ROWS["64 channels, 16 groups"], target(), threads=threads)
-    check(ROWS["16 groups of 4, 5x5"], target(), threads=threads)
+    check(NAME, ROWS["64 channels, 16 groups"], target(), threads=threads)
+    check(NAME, ROWS["16 groups of 4, 5x5"], target(), threads=threads)
 
 
 UNTUNED = {**EVERY_G, **IN_GROUPS}
@@ -90,13 +79,13 @@ UNTUNED = {**EVERY_G, **IN_GROUPS}
 
 @pytest.mark.parametrize("row", UNTUNED.values(), ids=UNTUNED.keys())
 def test_computes_the_convolution_untuned(row: LayerRow) -> None:
-    check_untuned("grouped_spatial_pack", row, "float32")
+    check_untuned(NAME, row, "float32")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "uint8", "int8"])
 @pytest.mark.parametrize("label", ["16 groups of 2, asymmetric", "4 groups of 3 → 5"])
 def test_other_types_untuned(label: str, dtype: str) -> None:
-    check_untuned("grouped_spatial_pack", IN_GROUPS[label], dtype, batch=2)
+    check_untuned(NAME, IN_GROUPS[label], dtype, batch=2)
 
 
 def test_lays_out_data_and_weights_as_published() -> None:

@@ -19,6 +19,8 @@ from dlas.testing.noise import noise_data
 
 TORCHVISION = "torchvision, table of classification weights"
 KUANGLIU = "the module of kuangliu/pytorch-cifar, counted"
+RESNEXT = "Xie et al. 2017, table 7: 34.4M, 68.1M"
+KUANGLIU_RESNEXT = "kuangliu/pytorch-cifar, whose stem is 1×1: 1536 fewer"
 AKAMASTER = "akamaster/pytorch_resnet_cifar10, counted; MACs: He et al. 2019 (FPGM), table 1"
 
 
@@ -44,6 +46,22 @@ PUBLISHED = [
     Published({"resnet": 18}, *IMAGENET, 11_689_512, 1.814, TORCHVISION),
     Published({"resnet": 34}, *IMAGENET, 21_797_672, 3.664, TORCHVISION),
     Published({"resnet": 50}, *IMAGENET, 25_557_032, 4.089, TORCHVISION),
+    Published(
+        {"resnext": 29, "cardinality": 8, "base_width": 64}, *CIFAR, 34_426_698, None, RESNEXT
+    ),
+    Published(
+        {"resnext": 29, "cardinality": 16, "base_width": 64}, *CIFAR, 68_155_210, None, RESNEXT
+    ),
+    Published(
+        {"resnext": 29, "cardinality": 2, "base_width": 64},
+        *CIFAR,
+        9_130_314,
+        None,
+        KUANGLIU_RESNEXT,
+    ),
+    Published({"resnext": 29}, *CIFAR, 4_775_754, None, KUANGLIU_RESNEXT),
+    Published({"resnext": 50}, *IMAGENET, 25_028_904, 4.230, TORCHVISION),
+    Published({"resnext": 101, "base_width": 8}, *IMAGENET, 88_791_336, 16.414, TORCHVISION),
     Published({"vgg": 16}, *CIFAR, 14_728_266, 0.313, KUANGLIU),
     Published({"name": "mobilenetv1"}, *CIFAR, 3_217_226, None, KUANGLIU),
     Published({"name": "mobilenetv1"}, *IMAGENET, 4_231_976, 0.569, "Howard et al. 2017, table 8"),
@@ -59,6 +77,7 @@ PUBLISHED = [
 #: A small one of every member, as a demo on 16×16 images would have it.
 SMALL: dict[str, dict[str, Any]] = {
     "resnet": {"depth": 20, "width": 0.5},
+    "resnext": {"depth": 29, "cardinality": 2, "base_width": 4},
     "vgg": {"depth": 11, "width": 0.25},
     "mobilenetv1": {"width": 0.25},
     "mobilenetv2": {"width": 0.25},

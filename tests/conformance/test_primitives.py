@@ -90,15 +90,16 @@ def computed(
     tvm: Any = quick_import("tvm")
     from tvm import te, tirx
 
-    from dlas.systems.tvm.lower import host
+    from dlas.systems.tvm.lower import llvm_target
     from dlas.systems.tvm.schedule import schedule
+    from dlas.target import host
 
     packed = primitive.pack(weight, row)
     image = te.placeholder(data.shape, str(data.dtype), "image")
     taps = te.placeholder(packed.shape, str(packed.dtype), "taps")
     sums = primitive.compute(image, taps, tirx.const(zero, str(data.dtype)), row)
-    kernel = schedule(te.create_prim_func([image, taps, sums]), threads)
-    module = tvm.compile(tvm.IRModule({"main": kernel}), host(threads)).jit()
+    kernel = schedule(te.create_prim_func([image, taps, sums]), host().lanes, threads)
+    module = tvm.compile(tvm.IRModule({"main": kernel}), llvm_target(host(), threads)).jit()
     shape = tuple(map(int, sums.shape))
     result = tvm.runtime.empty(shape, str(sums.dtype))
     module["main"](tvm.runtime.tensor(data), tvm.runtime.tensor(packed), result)

@@ -92,7 +92,9 @@ def test_sve_tells_its_width(tmp_path: Path) -> None:
         "proc/cpuinfo": "Features\t: asimd sve bf16\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n",
         "proc/sys/abi/sve_default_vector_length": "32\n",
     }
-    assert linux.read_target(tree(tmp_path, files), "aarch64").vector_bits == 256
+    target = linux.read_target(tree(tmp_path, files), "aarch64")
+    assert target.vector_bits == 256
+    assert target.name.endswith("256 bits")  # code for one width computes nonsense on another
 
 
 def test_a_riscv_board(tmp_path: Path) -> None:

@@ -9,30 +9,20 @@ filled up to whole blocks. What lies in the fill is unspecified: no primitive re
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from dlas.algorithms.primitive import Array, Primitive, Tensor, padded
+from dlas.algorithms.primitive import Array, Layout, Tensor, padded
+from dlas.algorithms.template import TemplatePrimitive
 from dlas.network import LayerRow
-from dlas.target import Target
-
-#: A schedule template's choices by name, and what they are for one kernel.
-Knobs = Mapping[str, int]
 
 
-class BlockedPrimitive(Primitive, frozen=True, kw_only=True):
-    """A primitive with a second form, on the blocked layout, and a schedule template for it.
+class BlockedPrimitive(TemplatePrimitive, frozen=True, kw_only=True):
+    """A primitive whose template form reads and writes the blocked layout."""
 
-    The template is applied to the kernel after fusion, to the stage of that kernel that is named
-    ``stage``: what precedes it there pads, what follows it is elementwise."""
-
-    blocked: ClassVar[bool] = True
+    template: ClassVar[Layout | None] = "blocked"
     #: Whether ``compute_blocked`` reads an unblocked image too.
     takes_plain: ClassVar[bool] = True
-
-    @property
-    def stage(self) -> str:
-        return f"{self.name}_blocked"
+    streams_weights: ClassVar[bool] = True
 
     def orders(self, row: LayerRow, lanes: int) -> tuple[int, int] | None:
         """The orders of channels (``target/blocks.py``) of the image that it reads and of the one
@@ -48,16 +38,6 @@ class BlockedPrimitive(Primitive, frozen=True, kw_only=True):
     @abc.abstractmethod
     def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
         """data (N, C/b, H, W, b), or (N, C, H, W) as a network's input comes → (N, K/b, P, Q, b)"""
-        raise NotImplementedError
-
-    @abc.abstractmethod
-    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
-        """Knobs for the kernel in this ``tvm.s_tir.Schedule``, by estimated cost, best first."""
-        raise NotImplementedError
-
-    @abc.abstractmethod
-    def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
-        """Order the kernel's loops as the knobs say."""
         raise NotImplementedError
 
 

@@ -8,17 +8,19 @@ from typing import ClassVar
 from dlas.algorithms.base import Algorithm
 from dlas.algorithms.depthwise import Depthwise
 from dlas.algorithms.grouped_spatial_pack import GroupedSpatialPack
-from dlas.algorithms.spatial_pack import VECTOR, SpatialPack
+from dlas.algorithms.register_tile import PER_WEIGHT
+from dlas.algorithms.spatial_pack import SpatialPack
 from dlas.algorithms.winograd import Winograd, Winograd4
 from dlas.network import LayerRow, Network
 from dlas.plan import Plan, Step
 
-#: Multiply-adds in the time that reading one weight adds. A weight from memory takes as long as 12
-#: (58 GMAC/s, 20 GB/s on a Zen 4 core), but half of that passes while the ones before it are
-#: multiplied: with 3 to 8 ResNet18, ResNet50 and VGG16 ran faster than with 12.
-PER_WEIGHT = 6
-#: The same for one element of a transformed tile, of inputs or outputs: measured, 6 to 10.
-PER_TRANSFORMED = 8
+#: Output channels in a vector, taken as AVX-512's: a plan is made before the target is known.
+VECTOR = 16
+#: Multiply-adds in the time that one element of a transformed tile takes, of inputs or outputs:
+#: 22 to 28 measured on a Zen 5 core, half as many on a Zen 4, which multiplies half as fast.
+PER_TRANSFORMED = 20
+#: Places that one register tile takes in.
+AT_ONCE = 16
 
 
 class Cheapest(Algorithm, frozen=True, kw_only=True):
@@ -47,11 +49,14 @@ class Cheapest(Algorithm, frozen=True, kw_only=True):
 
 
 def products_cost(row: LayerRow, taps: int, places: int) -> int:
-    """Of multiplying, at so many places, so many matrices of weights, and of reading them once. A
-    vector of output channels that spans groups multiplies the inputs of all of them."""
+    """Of multiplying, at so many places, so many matrices of weights, and of reading them once,
+    which passes unseen where all places are one register tile. A vector of output channels that
+    spans groups multiplies the inputs of all of them."""
     outputs = row.out_channels // row.groups
     spanned = min(row.groups, math.ceil(VECTOR / outputs))
     weights = row.out_channels * taps * spanned * (row.in_channels // row.groups)
+    if places <= AT_ONCE:
+        return weights * max(places, PER_WEIGHT)
     return weights * (places + PER_WEIGHT)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from dlas.algorithms.blocked import BlockedPrimitive, Knobs
+from dlas.algorithms.blocked import BlockedPrimitive
 from dlas.algorithms.group_lanes import (
     apply_in_groups,
     group_candidates,
@@ -17,6 +17,7 @@ from dlas.algorithms.group_lanes import (
     pack_groups,
 )
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
+from dlas.algorithms.template import Knobs
 from dlas.network import LayerRow
 from dlas.target import Target
 
@@ -26,6 +27,7 @@ class Depthwise(BlockedPrimitive, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "depthwise"
     takes_plain: ClassVar[bool] = False
+    streams_weights: ClassVar[bool] = False
 
     def refuses_layer(self, row: LayerRow) -> str | None:
         if row.groups == row.in_channels == row.out_channels:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
+from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
 from dlas.algorithms.register_tile import Reach, apply_tile, tile_candidates, tiled_sums
+from dlas.algorithms.template import Knobs
 from dlas.network import LayerRow
 from dlas.target import Target
 

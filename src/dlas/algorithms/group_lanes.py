@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from dlas.algorithms.blocked import Knobs, padded_blocked
+from dlas.algorithms.blocked import padded_blocked
 from dlas.algorithms.primitive import Array, Tensor
 from dlas.algorithms.register_tile import compute_in_registers, tiles_of
+from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors, extents, join_epilogue
 from dlas.network import LayerRow
 from dlas.target import Target

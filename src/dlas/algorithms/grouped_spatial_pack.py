@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dlas.algorithms.blocked import Knobs
 from dlas.algorithms.group_lanes import (
     apply_in_groups,
     group_blocks,
@@ -24,7 +23,8 @@ from dlas.algorithms.group_lanes import (
     pack_groups,
 )
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
-from dlas.algorithms.spatial_pack import VECTOR, SpatialPack
+from dlas.algorithms.spatial_pack import BLOCK, SpatialPack
+from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors
 from dlas.network import LayerRow
 from dlas.target import Target
@@ -38,6 +38,7 @@ class GroupedSpatialPack(SpatialPack, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "grouped_spatial_pack"
     fallback: ClassVar[str] = "spatial_pack"
+    streams_weights: ClassVar[bool] = False
 
     def refuses_layer(self, row: LayerRow) -> str | None:
         if row.groups == 1:
@@ -117,6 +118,6 @@ class GroupedSpatialPack(SpatialPack, frozen=True, kw_only=True):
 
 
 def tiles(row: LayerRow) -> tuple[int, int]:
-    """The tiles (ci, ki) that divide a group's channels: ki no more than a vector, ci than ki."""
-    ki = max(n for n in divisors(row.out_channels // row.groups) if n <= VECTOR)
+    """The tiles (ci, ki) that divide a group's channels: ki at most ``BLOCK``, ci at most ki."""
+    ki = max(n for n in divisors(row.out_channels // row.groups) if n <= BLOCK)
     return max(n for n in divisors(row.in_channels // row.groups) if n <= ki), ki

@@ -8,7 +8,7 @@ input, P×Q output, R×S kernel.
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from dlas.plan import Plan, Step
 
 Tensor = Any  # tvm.te.Tensor; tvm is imported only where it works
 Array = NDArray[np.generic]
+#: (N, C, H, W), or (N, C/b, H, W, b) as in ``blocked.py``.
+Layout = Literal["plain", "blocked"]
 
 
 class Primitive(Algorithm, frozen=True, kw_only=True):
@@ -26,8 +28,8 @@ class Primitive(Algorithm, frozen=True, kw_only=True):
     layer falls back to ``depthwise`` or ``fallback`` and its step says why."""
 
     fallback: ClassVar[str] = "direct"
-    #: Whether it is a ``BlockedPrimitive``.
-    blocked: ClassVar[bool] = False
+    #: How images lie for its template form; None where it is no ``TemplatePrimitive``.
+    template: ClassVar[Layout | None] = None
 
     def plan(self, network: Network) -> Plan:
         return Plan(self.name, tuple(self.step(row) for row in network.layers))

@@ -3,7 +3,7 @@
     for every tile of rk channel blocks × rh rows × rw columns:      (parallel, tiles in L2 order)
         rk · rh · rw accumulators, one vector each, = 0
         for co, r, s, ci:                                            the sum
-            rk vectors of weights, rh · rw pixels: rk · rh · rw fused multiply-adds
+            rk vectors of weights; for each of rh · rw pixels, rk fused multiply-adds
         bias, residual, activation on the accumulators; store
 
 A pixel is one scalar that is broadcast, so its channel may lie anywhere: that is how grouped and
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from dlas.algorithms.blocked import Knobs
 from dlas.algorithms.primitive import Array, Tensor
+from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
 from dlas.network import LayerRow
 from dlas.target import Target
@@ -31,6 +31,10 @@ from dlas.target.blocks import block_count
 IN_FLIGHT = 8
 #: TVM keeps a larger array in memory of its own, and not on the stack, whence LLVM takes registers.
 STACK_BYTES = 1024
+#: Multiply-adds in the time that a weight takes to come from memory (Zen 5: 49 GB/s, 125 GMAC/s).
+PER_WEIGHT = 10
+#: Products per output below which padding is worth doing where it is read.
+FEW_SUMS = 256
 #: Registers that hold no accumulator: a weight vector for each channel block, and one to spare.
 SPARE = 1
 
@@ -120,15 +124,20 @@ def tiled_sums(
 
 
 def tile_candidates(order: Any, block: Any, target: Target) -> Sequence[Knobs]:
-    """Every tile that fits the registers, in both orders of the tiles, cheapest estimate first."""
+    """Every tile that fits the registers, in both orders of the tiles, cheapest estimate first. A
+    stem, which sums so little that padding its image beforehand takes half as long as the sums, is
+    padded row by row."""
     found = extents(order, block)
     _, blocks, height, width, lanes = found["outputs"]
     weight_bytes = 4 * lanes * blocks * math.prod(found["sums"])
     streamed = weight_bytes > target.cache_bytes(2)  # then each weight is better read once
+    variants = [(0.01 * (outside == streamed), {"rows_outside": outside}) for outside in (0, 1)]
+    if math.prod(found["sums"]) < FEW_SUMS and order.get_producers(block):
+        variants = [(0.0, {"rows_outside": 1, "pad_inside": 1})]
     ranked = [
-        (cost + 0.01 * (rows_outside == streamed), {**tile, "rows_outside": rows_outside})
+        (cost + extra, {**tile, **variant})
         for cost, tile in tiles_of((blocks, height, width, lanes), target)
-        for rows_outside in (0, 1)
+        for extra, variant in variants
     ]
     return [knobs for _, knobs in sorted(ranked, key=lambda pair: pair[0])]
 
@@ -138,7 +147,9 @@ def tiles_of(
 ) -> Sequence[tuple[float, dict[str, int]]]:
     """Every tile (rk, rh, rw) of outputs (blocks, rows, columns, lanes) that fits the registers,
     after its estimated time per multiply-add, in that of a machine that does nothing else: waiting
-    for accumulators, loads of weights (vectors, from the second cache) and pixels (scalars)."""
+    for accumulators, loads of weights (vectors, from the second cache) and pixels (scalars), and
+    for weights from memory, unless one tile takes in all rows and columns: then every weight is
+    multiplied often enough for the next ones to arrive meanwhile."""
     blocks, height, width, lanes = shape
     most = min(target.vector_registers - SPARE, STACK_BYTES // (4 * lanes))
     found = []
@@ -147,6 +158,8 @@ def tiles_of(
         if vectors == 1 or (vectors <= most and vectors + rk < target.vector_registers):
             waiting = max(IN_FLIGHT / vectors, 1.0)
             cost = waiting + 0.5 / (rh * rw) + 0.25 / rk + 0.02 * rh
+            if (rh, rw) != (height, width):
+                cost += PER_WEIGHT / (height * width)
             found.append((cost, {"rk": rk, "rh": rh, "rw": rw}))
     return sorted(found, key=lambda pair: pair[0])
 
@@ -191,7 +204,9 @@ def compute_in_registers(
     number = len(extents(order, block)["sums"])
     inner = order.get_loops(block)[depth:]
     outputs, sums = inner[:-number], inner[-number:]
-    order.reorder(*sums, *outputs)
+    *others, k_at, y_at, x_at, lane_at = outputs
+    # One pixel for all weights, then the next: the weights stay in registers, and no pixel does.
+    order.reorder(*sums, *others, y_at, x_at, k_at, lane_at)
     for loop in (k_in, y_in, x_in, *outputs[:-1]):
         order.unroll(loop)
     order.vectorize(lane)

@@ -14,13 +14,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
+from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
 from dlas.algorithms.register_tile import Reach, apply_tile, tile_candidates, tiled_sums
+from dlas.algorithms.template import Knobs
 from dlas.network import LayerRow
 from dlas.target import Target
 
-VECTOR = 16
+#: Channels in a block of ``compute``, a format like (N, C, H, W) and the same for every processor;
+#: those of ``compute_blocked`` are vectors of the target.
+BLOCK = 16
 
 
 class SpatialPack(BlockedPrimitive, frozen=True, kw_only=True):
@@ -96,9 +99,9 @@ class SpatialPack(BlockedPrimitive, frozen=True, kw_only=True):
 
 
 def blocks(channels: int) -> tuple[int, int]:
-    """(number, width) of the blocks for so many channels: no more than ``VECTOR`` wide, and as even
+    """(number, width) of the blocks for so many channels: no more than ``BLOCK`` wide, and as even
     as can be, so that the fewest zeros are computed on (20 channels are 2 × 10)."""
-    number = -(-channels // VECTOR)
+    number = -(-channels // BLOCK)
     return number, -(-channels // number)
 
 

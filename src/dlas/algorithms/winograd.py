@@ -8,6 +8,7 @@ so that the sum over channels is α² = (m + 2)² independent matrix products. S
 
 The template's loops: for every block of tile rows (its transformed tiles stay in the second cache)
 
+    write the padded rows
     transform all input tiles: Bᵀ d B, a vector of channels at a time, unrolled
     multiply: for i, j < α: register tiles (``register_tile.py``) of channels × tile rows × tiles
     transform back, add bias and residual, activate, store
@@ -22,10 +23,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dlas.algorithms.blocked import BlockedPrimitive, Knobs, padded_blocked
+from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
 from dlas.algorithms.primitive import Array, Tensor
 from dlas.algorithms.register_tile import Reach, compute_in_registers, tiles_of
-from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
+from dlas.algorithms.template import Knobs
+from dlas.algorithms.tiles import divisors, extents, join_epilogue
 from dlas.network import LayerRow, Network
 from dlas.target import Target
 
@@ -73,14 +75,15 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
         return te.compute(sums.shape[:4], lambda n, k, y, x: sums[n, k, y, x, 0], name="plain")
 
     def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
-        """G g Gᵀ of every kernel: (K, C/G, 3, 3) → (K/b, α, α, co, ci, b); in float64."""
+        """G g Gᵀ of every kernel: (K, C/G, 3, 3) → (α, α, K/b, co, ci, b), the order in which they
+        are read; in float64."""
         g = np.array(self.to_weights)
         transformed = np.einsum("ir,kcrs,js->kcij", g, weight.astype(np.float64), g)
         packed = Reach.of(row, lanes).pack(transformed.astype(weight.dtype))
-        return np.ascontiguousarray(packed.transpose(0, 2, 3, 1, 4, 5))
+        return np.ascontiguousarray(packed.transpose(2, 3, 0, 1, 4, 5))
 
     def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
-        """products[n, k, i, j, ty, tx, lane] = Σ co, ci  tiles[…] · weight[k, i, j, co, ci, lane],
+        """products[n, k, i, j, ty, tx, lane] = Σ co, ci  tiles[…] · weight[i, j, k, co, ci, lane],
         between the two transforms."""
         from msgspec.structs import replace
         from tvm import te
@@ -105,16 +108,16 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
         def product(n: Any, k: Any, i: Any, j: Any, ty: Any, tx: Any, lane: Any) -> Any:
             value = reach.pixel(tiles, n, k, (co, ci), (i, j, ty, tx))
-            return te.sum(value * weight[k, i, j, co, ci, lane], axis=[co, ci])
+            return te.sum(value * weight[i, j, k, co, ci, lane], axis=[co, ci])
 
-        shape = (batch, weight.shape[0], alpha, alpha, rows, columns, lanes)
+        shape = (batch, weight.shape[2], alpha, alpha, rows, columns, lanes)
         products = te.compute(shape, product, name=self.stage)
 
         def pixel(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
             at = lambda i, j: products[n, k, i, j, y // m, x // m, lane]  # noqa: E731
             return twice(to_outputs, y % m, x % m, at)
 
-        return te.compute((batch, weight.shape[0], height, width, lanes), pixel, name="image")
+        return te.compute((batch, weight.shape[2], height, width, lanes), pixel, name="image")
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
         found = extents(order, order.get_sblock(self.stage))
@@ -134,7 +137,7 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         products, m = order.get_sblock(self.stage), self.outputs
         tiles = order.get_sblock("tiles")
-        prepare(order, tiles, extents(order, products)["outputs"][-1], threads)
+        before = order.get_producers(tiles)
         last = join_epilogue(order, products)
         copy = order.cache_write(products, 0, "local")
 
@@ -158,10 +161,14 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
         order.unroll(i)
         order.unroll(j)
         order.vectorize(lane)
-        if threads > 1:
-            order.parallel(k)
-            order.parallel(channels)
-            order.parallel(products_at)
+        shared = [k, channels, products_at]
+        for padding in before:
+            order.compute_at(padding, y_block, preserve_unit_loops=True)
+            *_, channels, _, _, lane = order.get_loops(padding)
+            order.vectorize(lane)
+            shared.append(channels)
+        for loop in shared if threads > 1 else ():
+            order.parallel(loop)
         order.decompose_reduction(products, sums)
 
 

@@ -35,6 +35,8 @@ NETWORKS: Mapping[str, tuple[dict[str, Any], Task]] = {
     "wrn-40-2-cifar": ({"wrn": 40, "width": 2.0}, CIFAR),
     "resnet34-cifar": ({"resnet": 34, "form": "cifar"}, CIFAR),
     "resnet34": ({"resnet": 34, "form": "imagenet"}, IMAGENET),
+    "resnext29-32x4d-cifar": ({"resnext": 29, "cardinality": 32, "base_width": 4}, CIFAR),
+    "resnext29-8x64d-cifar": ({"resnext": 29, "cardinality": 8, "base_width": 64}, CIFAR),
 }
 #: The seven of the paper (arXiv:2311.08909, table 1).
 PAPER = tuple(NETWORKS)[:7]

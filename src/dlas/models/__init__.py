@@ -2,6 +2,7 @@
 
 MEMBERS = {
     "resnet": "dlas.models.resnet:ResNet",
+    "resnext": "dlas.models.resnext:ResNeXt",
     "vgg": "dlas.models.vgg:Vgg",
     "mobilenetv1": "dlas.models.mobilenet:MobileNetV1",
     "mobilenetv2": "dlas.models.mobilenet:MobileNetV2",

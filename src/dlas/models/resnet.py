@@ -58,7 +58,7 @@ class ResNet(Model, frozen=True, kw_only=True):
                 place = f"layer{stage + 1}.{block}."
                 y = _two_convs(b, x, place, scaled(channels, self.width), stride)
                 x = b.relu(b.add(y, _option_a(b, x, b.shapes[y][0], stride)))
-        return _classify(b, x, "linear", len(data.classes))
+        return classify(b, x, "linear", len(data.classes))
 
     def _section_4_1(self, data: Data) -> Network:
         name = f"resnet{self.depth}"
@@ -69,15 +69,17 @@ class ResNet(Model, frozen=True, kw_only=True):
         x = b.relu(b.batch_norm(x, "bn1"))
         if form == "imagenet":
             x = b.max_pool(x, 3, 2, pad=1)
-        bottleneck = self.depth >= BOTTLENECK
         for stage, blocks in enumerate(STAGES[self.depth]):
             channels = scaled(64 * 2**stage, self.width)
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
                 place = f"layer{stage + 1}.{block}."
-                y = (_bottleneck if bottleneck else _two_convs)(b, x, place, channels, stride)
-                x = b.relu(b.add(y, _option_b(b, x, place, b.shapes[y][0], stride)))
-        return _classify(b, x, "fc", len(data.classes))
+                if self.depth >= BOTTLENECK:
+                    y = bottleneck(b, x, place, (channels, EXPANSION * channels), stride)
+                else:
+                    y = _two_convs(b, x, place, channels, stride)
+                x = b.relu(b.add(y, option_b(b, x, place, b.shapes[y][0], stride)))
+        return classify(b, x, "fc", len(data.classes))
 
 
 def _two_convs(b: Builder, x: str, place: str, channels: int, stride: int) -> str:
@@ -86,10 +88,15 @@ def _two_convs(b: Builder, x: str, place: str, channels: int, stride: int) -> st
     return b.batch_norm(b.conv(y, place + "conv2", channels, 3), place + "bn2")
 
 
-def _bottleneck(b: Builder, x: str, place: str, channels: int, stride: int) -> str:
-    y = b.relu(b.batch_norm(b.conv(x, place + "conv1", channels, 1), place + "bn1"))
-    y = b.relu(b.batch_norm(b.conv(y, place + "conv2", channels, 3, stride), place + "bn2"))
-    return b.batch_norm(b.conv(y, place + "conv3", EXPANSION * channels, 1), place + "bn3")
+def bottleneck(
+    b: Builder, x: str, place: str, channels: tuple[int, int], stride: int, groups: int = 1
+) -> str:
+    """1×1 to the first number of ``channels``, 3×3 in ``groups``, 1×1 to the second."""
+    inner, outputs = channels
+    y = b.relu(b.batch_norm(b.conv(x, place + "conv1", inner, 1), place + "bn1"))
+    y = b.conv(y, place + "conv2", inner, 3, stride, groups=groups)
+    y = b.relu(b.batch_norm(y, place + "bn2"))
+    return b.batch_norm(b.conv(y, place + "conv3", outputs, 1), place + "bn3")
 
 
 def _option_a(b: Builder, x: str, channels: int, stride: int) -> str:
@@ -100,12 +107,14 @@ def _option_a(b: Builder, x: str, channels: int, stride: int) -> str:
     return b.pad_channels(x, extra // 2, extra - extra // 2) if extra else x
 
 
-def _option_b(b: Builder, x: str, place: str, channels: int, stride: int) -> str:
+def option_b(b: Builder, x: str, place: str, channels: int, stride: int) -> str:
+    """x itself, or projected by a 1×1 convolution where its shape is not that of the block."""
     if stride == 1 and b.shapes[x][0] == channels:
         return x
     y = b.conv(x, place + "downsample.0", channels, 1, stride)
     return b.batch_norm(y, place + "downsample.1")
 
 
-def _classify(b: Builder, x: str, name: str, classes: int) -> Network:
+def classify(b: Builder, x: str, name: str, classes: int) -> Network:
+    """The mean of each channel, and one dense layer."""
     return b.network(b.dense(b.flatten(b.global_average_pool(x)), name, classes))

@@ -61,7 +61,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The processor and its instructions: machines of one name run each other's code."""
         digest = hashlib.sha256(" ".join(self.features).encode()).hexdigest()[:8]
-        return f"{self.isa} {self.cpu} {self.revision} {digest}"
+        width = f" {self.vector_bits} bits" if "sve" in self.features else ""  # the rest imply it
+        return f"{self.isa} {self.cpu} {self.revision} {digest}{width}"
 
     def fingerprint(self) -> dict[str, str]:
         """What tells one device from another; the same after a reboot, and free of names."""

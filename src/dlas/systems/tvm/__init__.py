@@ -30,12 +30,12 @@ COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # where TVM looks f
 
 
 class Tvm(System, frozen=True, kw_only=True):
-    """``tuning``: "untuned" is one fixed loop order for every kernel. "template" keeps images in
-    blocks of a vector's channels from layer to layer and orders the loops by the primitives'
-    schedule templates, float32 only; ``trials`` candidates of each are measured (1: none, the
-    estimate's first is taken) unless this machine has measured them before. Quantized
-    convolutions and dense layers multiply 8-bit integers and sum in int32; float16 is stored as
-    such and summed in float32."""
+    """``tuning``: "untuned" is one fixed loop order for every kernel. "template" orders the loops
+    by the primitives' schedule templates and keeps images in blocks of a vector's channels from
+    layer to layer, or as they lie for ``direct``; float32 only; ``trials`` candidates of each are
+    measured (1: none, the estimate's first is taken) unless this machine has measured them before.
+    Quantized convolutions and dense layers multiply 8-bit integers and sum in int32; float16 is
+    stored as such and summed in float32."""
 
     name: ClassVar[str] = "tvm"
     algorithms: ClassVar[tuple[str, ...]] = (
@@ -79,16 +79,17 @@ class Tvm(System, frozen=True, kw_only=True):
         if self.tuning == "untuned":
             from dlas.systems.tvm.frontend import translate
 
-            arrange = partial(schedule, threads=self.threads)
+            arrange = partial(schedule, lanes=host().lanes, threads=self.threads)
             module = translate(network, plan)
         else:
             from dlas.systems.tvm.blocked import translate_blocked
             from dlas.systems.tvm.tuning import Tuner
 
             os.environ["TVM_NUM_THREADS"] = str(self.threads)
-            arrange = Tuner(host(), self.threads, self.trials).arrange
+            weight_bytes = sum(4 * row.weights for row in network.layers)
+            arrange = Tuner(host(), self.threads, self.trials, weight_bytes).arrange
             module = translate_blocked(network, plan, host().lanes)
-        build(module, self.threads, folder / LIBRARY, arrange)
+        build(module, host(), self.threads, folder / LIBRARY, arrange)
 
     def load(self, folder: Path) -> Run:
         return load_library(folder / LIBRARY, self.threads)

@@ -1,18 +1,21 @@
-"""From a network to Relax with the blocked layout kept from layer to layer.
+"""From a network to Relax with every layer in its primitive's template form, and with the blocked
+layout kept from layer to layer where primitives have it.
 
-Convolutions, pooling, elementwise operators and concatenation read and write (N, C/b, H, W, b);
-only where another operator needs it is a tensor brought back to (N, C, H, W).
+Then convolutions, pooling, elementwise operators and concatenation read and write (N, C/b, H, W,
+b); only where another operator needs it is a tensor brought back to (N, C, H, W).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax, te, tirx, topi
+from numpy.polynomial import Chebyshev, Polynomial
+from tvm import relax, te, tirx
 
 from dlas.errors import Refused
 from dlas.layer import member
@@ -20,12 +23,15 @@ from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
 from dlas.systems.tvm.frontend import Importer, imported, plain_product
-from dlas.systems.tvm.layers import ELEMENTWISE_MAY_FOLLOW
+from dlas.systems.tvm.layers import Kernel, per_channel
 from dlas.systems.tvm.order import ELEMENTWISE, channel_orders
-from dlas.systems.tvm.quantized import constant
+from dlas.systems.tvm.quantized import Array, constant
 from dlas.systems.tvm.rewrite import pool_first
 from dlas.target.blocks import block_channels, block_count, channel_at, interleaved, place
 
+#: 2ᶠ for |f| ≤ ½, by powers of f: degree 5, interpolated at Chebyshev's points.
+EXP2 = Chebyshev.interpolate(np.exp2, 5, domain=[-0.5, 0.5]).convert(kind=Polynomial).coef.tolist()
+MANTISSA_BITS = 23
 #: Relax's fusion pattern of a kernel that nothing before it may join.
 INJECTIVE = 2
 
@@ -71,9 +77,13 @@ class BlockedImporter(Importer):
         row = self.rows.get(attrs["tvm_custom"]["name"])
         result: relax.Expr | Blocked | None = None
         if row is not None:
-            result = self.blocked_layer(row, inputs, attrs)
+            result = self.template_layer(row, inputs, attrs)
         elif any(isinstance(value, Blocked) for value in inputs):
             result = self.on_blocks(op_name, inputs, attrs, opset)
+        elif op_name == "Sigmoid":
+            result = self.bb.emit_te(sigmoid, *inputs, primfunc_name_hint="sigmoid")
+        elif op_name == "Mul" and is_gate(inputs):
+            result = self.gate(*inputs)
         if result is not None:
             return result
         for index, value in enumerate(inputs):
@@ -137,22 +147,43 @@ class BlockedImporter(Importer):
 
     # -- operators -----------------------------------------------------------------------------
 
-    def blocked_layer(
+    def template_layer(
         self, row: LayerRow, inputs: Any, attrs: dict[str, Any]
     ) -> relax.Expr | Blocked | None:
-        """A layer by its primitive, on blocks; None where the primitive has no such form, and for a
-        dense layer that is more than x · W + bias."""
+        """A layer by its primitive's template form; None where it has no such form, and for a dense
+        layer that is more than x · W + bias."""
         primitive: Any = member("algorithms", self.plan.primitive(row.name))()
-        if not primitive.blocked or (row.op == "dense" and not plain_product(inputs[0], attrs)):
+        if not primitive.template or (row.op == "dense" and not plain_product(inputs[0], attrs)):
             return None
         weight = constant(inputs[1])
         bias = np.zeros(1) if inputs[2] is None else constant(inputs[2])
         if weight is None or bias is None:
             raise Refused(f"the weights of {row.name!r} are not constants")
-        lanes, given, read, wanted = self.lanes, inputs[0], 1, primitive.orders(row, self.lanes)
+        if row.op == "dense" and not attrs.get("transB"):
+            weight = weight.T
+        bias = np.broadcast_to(bias, row.out_channels).astype(np.float32)
+        if primitive.template == "plain":
+            return self.plain_layer(primitive, row, self.plain(inputs[0]), (weight, bias))
+        return self.blocked_layer(primitive, row, inputs[0], (weight, bias))
+
+    def plain_layer(
+        self, primitive: Any, row: LayerRow, given: relax.Expr, constants: tuple[Array, Array]
+    ) -> relax.Expr:
+        weight, bias = constants
+
+        def compute(image: te.Tensor, packed: te.Tensor, shift: te.Tensor) -> te.Tensor:
+            sums = primitive.compute_plain(image, packed, row, self.lanes)
+            return per_channel(sums, lambda total, k: total + shift[k])
+
+        constants = (primitive.pack(weight, row), bias)
+        return Kernel(primitive.name, compute, given, constants).emit(self.bb)
+
+    def blocked_layer(
+        self, primitive: Any, row: LayerRow, given: Any, constants: tuple[Array, Array]
+    ) -> relax.Expr | Blocked:
+        lanes, (weight, bias) = self.lanes, constants
+        read, wanted = 1, primitive.orders(row, lanes)
         if row.op == "dense":
-            if not attrs.get("transB"):
-                weight = weight.T
             given = self.bb.emit(relax.op.reshape(given, (-1, row.in_channels, 1, 1)))
         elif not primitive.takes_plain or isinstance(given, Blocked) or row.in_channels >= lanes:
             image = self.blocked(given, wanted[0] if wanted else None)
@@ -163,25 +194,18 @@ class BlockedImporter(Importer):
         else:
             written = wanted[1] if wanted else read
         rows = interleaved(row.out_channels, lanes, written)
-        weight, bias = weight[rows], np.broadcast_to(bias, row.out_channels)[rows]
-        shift = block_channels(bias.astype(np.float32), lanes)
+        weight, bias = weight[rows], bias[rows]
 
-        def compute(image: te.Tensor, packed: te.Tensor, bias: te.Tensor) -> te.Tensor:
+        def compute(image: te.Tensor, packed: te.Tensor, shift: te.Tensor) -> te.Tensor:
             sums = primitive.compute_blocked(image, packed, row, lanes)
             return te.compute(
                 sums.shape,
-                lambda n, k, y, x, lane: sums[n, k, y, x, lane] + bias[k, lane],
+                lambda n, k, y, x, lane: sums[n, k, y, x, lane] + shift[k, lane],
                 name="bias",
             )
 
-        emitted = self.bb.emit_te(
-            compute,
-            given,
-            relax.const(primitive.pack_blocked(weight, row, lanes)),
-            relax.const(shift),
-            primfunc_name_hint=primitive.name,
-            primfunc_attrs={"op_pattern": ELEMENTWISE_MAY_FOLLOW},
-        )
+        constants = primitive.pack_blocked(weight, row, lanes), block_channels(bias, lanes)
+        emitted = Kernel(primitive.name, compute, given, constants).emit(self.bb)
         scores = Blocked(emitted, row.out_channels, written)
         return scores if row.op == "conv" else self.vectors(scores)
 
@@ -243,7 +267,7 @@ class BlockedImporter(Importer):
             image, factor = (x, y) if int(x.shape[2]) > 1 or int(x.shape[3]) > 1 else (y, x)
             return te.compute(
                 image.shape,
-                lambda n, k, i, j, lane: image[n, k, i, j, lane] * factor[n, k, 0, 0, lane],
+                lambda n, k, i, j, *lane: image[(n, k, i, j, *lane)] * factor[(n, k, 0, 0, *lane)],
             )
 
         return self.bb.emit_te(
@@ -312,11 +336,33 @@ class BlockedImporter(Importer):
         return Blocked(self.bb.emit(relax.op.concat(blocks, axis=1)), sum(widths))
 
 
+def is_gate(values: Sequence[Any]) -> bool:
+    """Whether these are an image (N, C, H, W) and one pixel (N, C, 1, 1), in either order."""
+    if any(constant(value) is not None or value.ty.ndim != 4 for value in values):
+        return False
+    a, b = (tuple(map(int, value.ty.shape)) for value in values)
+    return a != b and a[:2] == b[:2] and (1, 1) in (a[2:], b[2:])
+
+
 def sigmoid(data: te.Tensor) -> te.Tensor:
-    """1 / (1 + e⁻ˣ) by a polynomial (Cephes' expf: relative error 2e-7), since C's function takes
-    one number at a time."""
-    exponential = topi.fast_exp(topi.negative(data))
-    return te.compute(data.shape, lambda *at: 1.0 / (1.0 + exponential[at]), name="sigmoid")
+    """1 / (1 + e⁻ˣ), relative error 5e-7. C's exponential takes one number at a time; here
+    2ᵗ = 2ⁿ · 2ᶠ with n whole and |f| ≤ ½: n is added to the bits of the exponent, and 2ᶠ is a
+    polynomial."""
+
+    def number(value: float) -> Any:
+        return tirx.const(value, "float32")
+
+    def element(*at: Any) -> Any:
+        t = data[at] * number(-math.log2(math.e))
+        t = te.max(te.min(t, number(126)), number(-126))  # where 2ᵗ is a normal number
+        n = tirx.nearbyint(t)
+        power = number(EXP2[-1])
+        for coefficient in EXP2[-2::-1]:
+            power = power * (t - n) + number(coefficient)
+        bits = tirx.reinterpret("int32", power) + (n.astype("int32") << MANTISSA_BITS)
+        return number(1) / (number(1) + tirx.reinterpret("float32", bits))
+
+    return te.compute(data.shape, element, name="sigmoid")
 
 
 def scaled(sums: te.Tensor, factor: float) -> te.Tensor:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from dlas.places import cache_folder
 
 if TYPE_CHECKING:
-    from dlas.algorithms.blocked import Knobs
+    from dlas.algorithms.template import Knobs
 
 FILE = "tvm-knobs.sqlite"
 TABLE = """create table if not exists knobs

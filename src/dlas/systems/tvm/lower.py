@@ -1,4 +1,4 @@
-"""From Relax to a shared library: fuse, order the loops, generate code for this machine, link."""
+"""From Relax to a shared library: fuse, order the loops, generate code for the target, link."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import tvm
 from tvm import relax, tirx
 from tvm.relax import transform
-from tvm.target.codegen import llvm_get_system_cpu
 
 from dlas.systems.tvm.quantized import legalize_quantize
+from dlas.target import Target, host
 
 #: -O2 compiles in two thirds of -O3's time, and the kernels run as fast.
 OPTIMIZATION = 2
@@ -38,27 +38,48 @@ FINISH = (
 )
 
 
-def host(threads: int) -> tvm.target.Target:
-    """The processor that this runs on, as LLVM knows it."""
-    return tvm.target.Target(
-        {
-            "kind": "llvm",
-            "mcpu": llvm_get_system_cpu(),
-            "num-cores": threads,
-            "opt-level": OPTIMIZATION,
-        }
-    )
+#: ISA → LLVM's triple; what is not here is compiled for the machine that compiles.
+TRIPLES = {
+    "x86-64": "x86_64-linux-gnu",
+    "aarch64": "aarch64-linux-gnu",
+    "riscv64": "riscv64-linux-gnu",
+}
+
+
+def llvm_target(machine: Target, threads: int) -> tvm.target.Target:
+    """``machine`` as TVM's LLVM backend takes it: this one, or one to compile for from here."""
+    options: dict[str, object] = {
+        "kind": "llvm",
+        "mattr": list(machine.llvm_features),
+        "num-cores": threads,
+        "opt-level": OPTIMIZATION,
+    }
+    if machine.llvm_cpu is not None:
+        options["mcpu"] = machine.llvm_cpu
+    if machine.isa != host().isa and machine.isa in TRIPLES:
+        options["mtriple"] = TRIPLES[machine.isa]
+    if machine.isa == "aarch64" and machine.vector_bits > 128:
+        # Without a width to rely on, LLVM cuts vectors for NEON also where there is SVE.
+        options["cl-opt"] = [f"-aarch64-sve-vector-bits-min:uint={machine.vector_bits}"]
+    if machine.isa == "riscv64":
+        options["mabi"] = "lp64d"
+        # Where TVM sees "v" it makes every vector a masked loop over memory. These two are what
+        # "v" guarantees, and leave vectors as the schedules made them.
+        vectors = {"+v": ["+zve64d", "+zvl128b"]}
+        options["mattr"] = [a for name in machine.llvm_features for a in vectors.get(name, [name])]
+    return tvm.target.Target(options)
 
 
 def build(
     module: tvm.IRModule,
+    machine: Target,
     threads: int,
     library: Path,
     arrange: Callable[[tirx.PrimFunc], tirx.PrimFunc],
 ) -> None:
-    """Compile ``module`` for this machine and write it as a shared library; ``arrange`` orders the
+    """Compile ``module`` for ``machine`` and write it as a shared library; ``arrange`` orders the
     loops of one kernel."""
-    target = host(threads)
+    target = llvm_target(machine, threads)
     # The virtual machine calls a kernel with tensors of the shapes it was compiled for; checking
     # them again in every kernel is a third of the code and of the compile time.
     with target, tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):

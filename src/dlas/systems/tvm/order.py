@@ -59,7 +59,9 @@ def channel_orders(network: Network, plan: Plan, lanes: int) -> dict[str, int]:
 def wanted_orders(row: LayerRow, plan: Plan, lanes: int) -> tuple[int, int] | None:
     """Those of the image that the layer reads and of the one that it writes; None: any."""
     primitive: Any = member("algorithms", plan.primitive(row.name))()
-    found: tuple[int, int] | None = primitive.orders(row, lanes) if primitive.blocked else None
+    if primitive.template != "blocked":
+        return None
+    found: tuple[int, int] | None = primitive.orders(row, lanes)
     return found
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlas.executable import Run
+from dlas.systems.tvm.pages import in_huge_pages
 
 LIBRARY = "network.so"
 ALIGNMENT = 64  # bytes: what generated code assumes of every tensor
@@ -41,8 +42,9 @@ def load_library(library: Path, threads: int) -> Run:
     os.environ["TVM_NUM_THREADS"] = str(threads)
     tvm_ffi: Any = quick_import("tvm_ffi")
     load_runtime()
-    module = tvm_ffi.load_module(str(library.resolve())).vm_load_executable()
-    module.vm_initialization(CPU, DEVICE, POOLED)
+    with in_huge_pages():
+        module = tvm_ffi.load_module(str(library.resolve())).vm_load_executable()
+        module.vm_initialization(CPU, DEVICE, POOLED)
     main = module.main
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:

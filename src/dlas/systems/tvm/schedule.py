@@ -11,12 +11,12 @@ import tvm
 from tvm import s_tir, tirx
 from tvm.s_tir.schedule import SBlockRV
 
-VECTOR = 16
 MAIN = "main"
 
 
-def schedule(kernel: tirx.PrimFunc, threads: int) -> tirx.PrimFunc:
-    """The kernel in the untuned order; the outputs of a sum are shared among the threads."""
+def schedule(kernel: tirx.PrimFunc, lanes: int, threads: int) -> tirx.PrimFunc:
+    """The kernel in the untuned order, its vectors of at most ``lanes`` numbers; the outputs of a
+    sum are shared among the threads."""
     order = s_tir.Schedule(tvm.IRModule({MAIN: kernel}), debug_mask="none")
     root = order.get_sblock("root", MAIN)
     for block in order.get_child_blocks(root):
@@ -26,7 +26,7 @@ def schedule(kernel: tirx.PrimFunc, threads: int) -> tirx.PrimFunc:
     blocks = order.get_child_blocks(root)
     if any(is_sum(order, block) for block in blocks):
         for block in blocks:
-            arrange(order, block, threads)
+            arrange(order, block, lanes, threads)
     return order.mod[MAIN]
 
 
@@ -43,7 +43,7 @@ def is_sum(order: s_tir.Schedule, block: SBlockRV) -> bool:
     return statement.init is not None and isinstance(statement.body, tirx.BufferStore)
 
 
-def arrange(order: s_tir.Schedule, block: SBlockRV, threads: int) -> None:
+def arrange(order: s_tir.Schedule, block: SBlockRV, lanes: int, threads: int) -> None:
     """Loops (outputs …, last output, sums …) → (outputs …, sums …, last output in vectors), the
     outer outputs as one parallel loop."""
     axes, loops = order.get(block).iter_vars, order.get_loops(block)
@@ -55,6 +55,6 @@ def arrange(order: s_tir.Schedule, block: SBlockRV, threads: int) -> None:
     length = int(order.get(last).extent)
     if sums and length > 1:
         order.reorder(*sums, last)
-        width = max(n for n in range(1, VECTOR + 1) if length % n == 0)
+        width = max(n for n in range(1, lanes + 1) if length % n == 0)
         order.vectorize(order.split(last, [None, width])[1])
         order.decompose_reduction(block, sums[0])

@@ -10,11 +10,12 @@ import tvm
 from tvm import s_tir, tirx
 
 from dlas.layer import member
+from dlas.systems.tvm.prefetch import with_prefetch
 from dlas.systems.tvm.schedule import MAIN, is_elementwise, is_sum
 from dlas.target import Target
 
 if TYPE_CHECKING:
-    from dlas.algorithms.blocked import BlockedPrimitive, Knobs
+    from dlas.algorithms.template import Knobs, TemplatePrimitive
 
 #: A sum of at most so many terms is unrolled: the window of a pooling layer.
 UNROLLED = 16
@@ -24,14 +25,22 @@ def opened(kernel: tirx.PrimFunc) -> s_tir.Schedule:
     return s_tir.Schedule(tvm.IRModule({MAIN: kernel}), debug_mask="none")
 
 
-def primitive_in(order: s_tir.Schedule) -> BlockedPrimitive | None:
+def primitive_in(order: s_tir.Schedule) -> TemplatePrimitive | None:
     """The primitive that has a block in this kernel."""
     for block in order.get_child_blocks(order.get_sblock("root", MAIN)):
         name = order.get(block).name_hint
-        if name.endswith("_blocked"):
-            found: Any = member("algorithms", name.removesuffix("_blocked"))()
+        if name.endswith("_template"):
+            found: Any = member("algorithms", name.removesuffix("_template"))()
             return found  # type: ignore[no-any-return]
     return None
+
+
+def weight_of(order: s_tir.Schedule) -> int:
+    """Which of the kernel's parameters its primitive multiplies the image by."""
+    primitive, kernel = primitive_in(order), order.mod[MAIN]
+    assert primitive is not None
+    *_, weight = order.get(order.get_sblock(primitive.stage)).reads
+    return next(i for i, each in enumerate(kernel.params) if each.same_as(weight.source))
 
 
 def by_template(kernel: tirx.PrimFunc, knobs: Knobs, threads: int) -> tirx.PrimFunc:
@@ -39,7 +48,8 @@ def by_template(kernel: tirx.PrimFunc, knobs: Knobs, threads: int) -> tirx.PrimF
     primitive = primitive_in(order)
     assert primitive is not None
     primitive.apply(order, knobs, threads)
-    return order.mod[MAIN]
+    kernel = order.mod[MAIN]
+    return with_prefetch(kernel, primitive.stage) if primitive.streams_weights else kernel
 
 
 def by_rule(kernel: tirx.PrimFunc, target: Target, threads: int) -> tirx.PrimFunc:
