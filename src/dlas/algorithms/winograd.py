@@ -8,6 +8,7 @@ so that the sum over channels is α² = (m + 2)² independent matrix products. S
 
 The template's loops: for every block of tile rows (its transformed tiles stay in the second cache)
 
+    write the padded rows
     transform all input tiles: Bᵀ d B, a vector of channels at a time, unrolled
     multiply: for i, j < α: register tiles (``register_tile.py``) of channels × tile rows × tiles
     transform back, add bias and residual, activate, store
@@ -26,7 +27,7 @@ from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
 from dlas.algorithms.primitive import Array, Tensor
 from dlas.algorithms.register_tile import Reach, compute_in_registers, tiles_of
 from dlas.algorithms.template import Knobs
-from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
+from dlas.algorithms.tiles import divisors, extents, join_epilogue
 from dlas.network import LayerRow, Network
 from dlas.target import Target
 
@@ -136,7 +137,7 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         products, m = order.get_sblock(self.stage), self.outputs
         tiles = order.get_sblock("tiles")
-        prepare(order, tiles, extents(order, products)["outputs"][-1], threads)
+        before = order.get_producers(tiles)
         last = join_epilogue(order, products)
         copy = order.cache_write(products, 0, "local")
 
@@ -160,10 +161,14 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
         order.unroll(i)
         order.unroll(j)
         order.vectorize(lane)
-        if threads > 1:
-            order.parallel(k)
-            order.parallel(channels)
-            order.parallel(products_at)
+        shared = [k, channels, products_at]
+        for padding in before:
+            order.compute_at(padding, y_block, preserve_unit_loops=True)
+            *_, channels, _, _, lane = order.get_loops(padding)
+            order.vectorize(lane)
+            shared.append(channels)
+        for loop in shared if threads > 1 else ():
+            order.parallel(loop)
         order.decompose_reduction(products, sums)
 
 
