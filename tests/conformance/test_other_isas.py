@@ -31,7 +31,7 @@ ROWS = {
     "3x3 larger than a tile": geometry((16, 32), hw=(14, 14)),
     "3x3 odd channels": GEOMETRIES["3x3 odd channels"],
     "3x3 stride 2": GEOMETRIES["3x3 stride 2"],
-    "1x1 of many channels": geometry((64, 64), (1, 1), hw=(14, 14), pads=(0, 0, 0, 0)),
+    "1x1": GEOMETRIES["1x1"],
     "1x1 stride 2": GEOMETRIES["1x1 stride 2"],
     "7x7 stem": GEOMETRIES["7x7 stem"],
     "8 groups of 4": MORE["8 groups of 4"],
@@ -163,9 +163,9 @@ def test_uses_the_vectors_of_the_target(machine: Machine, name: str, tmp_path: P
 
 
 @EVERYWHERE
-@pytest.mark.parametrize("row", ["3x3 larger than a tile", "1x1 of many channels"])
-def test_a_register_tile_stays_in_registers(machine: Machine, row: str, tmp_path: Path) -> None:
-    code = assembly(machine, "spatial_pack", ROWS[row], tmp_path)
+@pytest.mark.parametrize("name", ["direct", "gemm", "spatial_pack", "winograd"])
+def test_a_register_tile_stays_in_registers(machine: Machine, name: str, tmp_path: Path) -> None:
+    code = assembly(machine, name, geometry((64, 64), hw=(28, 28)), tmp_path)
     instructions = re.sub(r"\n\.Ltmp.*", "", code)  # labels for a debugger
     blocks = re.split(r"\n\S+:|\n\t(?:b|cb|j)[a-z.]*\t", instructions)
     innermost = max(blocks, key=lambda block: len(re.findall(machine.multiply_add, block)))

@@ -204,9 +204,9 @@ def compute_in_registers(
     number = len(extents(order, block)["sums"])
     inner = order.get_loops(block)[depth:]
     outputs, sums = inner[:-number], inner[-number:]
-    *others, k_at, y_at, x_at, lane_at = outputs
+    *channels, y_at, x_at, lane_at = outputs
     # One pixel for all weights, then the next: the weights stay in registers, and no pixel does.
-    order.reorder(*sums, *others, y_at, x_at, k_at, lane_at)
+    order.reorder(*sums, y_at, x_at, *channels, lane_at)
     for loop in (k_in, y_in, x_in, *outputs[:-1]):
         order.unroll(loop)
     order.vectorize(lane)
