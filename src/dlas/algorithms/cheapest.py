@@ -37,6 +37,8 @@ class Cheapest(Algorithm, frozen=True, kw_only=True):
             return Step(row.name, "gemm")
         if Depthwise().refuses_layer(row) is None:
             return Step(row.name, Depthwise.name)
+        if SpatialPack().refuses_layer(row) is not None:
+            return SpatialPack().step(row)
         taps = row.kernel[0] * row.kernel[1]
         costs = {SpatialPack.name: products_cost(row, taps, math.prod(row.output_hw))}
         if Winograd().refuses_layer(row) is None:
