@@ -1,25 +1,37 @@
-"""Every primitive with a blocked form computes the convolution by its schedule template, with the
-knobs that its estimate puts first, whatever the geometry and the vector: against float64."""
+"""Every primitive with a schedule template computes the convolution by it, whatever the geometry,
+the vector and the knobs: against float64."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from epilogues import ACTIVATIONS, Epilogue
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
-from test_primitives import GEOMETRIES, Array, convolution, drawn, geometry
+from test_primitives import (
+    PRIMITIVES,
+    able,
+    agree,
+    drawn_rows,
+    first_able,
+    primitive_of,
+    unoptimized,
+)
 
-from dlas.layer import member
 from dlas.network import LayerRow
 from dlas.target import Target, host
 from dlas.target.blocks import block_channels, interleaved
+from dlas.testing.convolutions import GEOMETRIES, Array, convolution, drawn, geometry
+
+__all__ = ["unoptimized"]  # a fixture that this file's tests use too
 
 pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'")
 
-PRIMITIVES = ("spatial_pack", "grouped_spatial_pack", "depthwise", "winograd", "winograd4", "gemm")
-#: Of the largest output. The transforms of F(4×4, 3×3) lose digits; 1e-5 was seen, 1e-3 is allowed.
-TOLERANCE = {"winograd4": 1e-3}
+TEMPLATES = tuple(name for name in PRIMITIVES if primitive_of(name).template)
 MORE = {
     "winograd, whole tiles": geometry((32, 48), hw=(16, 24)),
     "depthwise 5x5": geometry((20, 20), (5, 5), (9, 8), pads=(2, 2, 2, 2), groups=20),
@@ -29,7 +41,10 @@ MORE = {
     "16 groups of 2 → 3": geometry((32, 48), groups=16),
     "2 groups of 16": geometry((32, 32), groups=2),
     "3 groups of 7 → 11": geometry((21, 33), groups=3),
+    "32 groups of 1 → 2": geometry((32, 64), groups=32),
+    "16 groups of 2, stride 2": geometry((32, 32), groups=16, stride=(2, 2)),
 }
+ROWS = {**GEOMETRIES, **MORE}
 #: (vector bits, registers): AVX-512, AVX2, NEON, no vectors.
 VECTORS = ((512, 32), (256, 16), (128, 32), (32, 32))
 
@@ -47,27 +62,42 @@ def blocked(image: Array, lanes: int) -> Array:
     return np.ascontiguousarray(by_channel.transpose(2, 0, 3, 4, 1))
 
 
+def unblocked(image: Array, channels: int) -> Array:
+    """(N, C/b, H, W, b) → (N, C, H, W)."""
+    batch, _, height, width, _ = image.shape
+    return image.transpose(0, 1, 4, 2, 3).reshape(batch, -1, height, width)[:, :channels]
+
+
+def orders(primitive: Any, row: LayerRow, lanes: int) -> tuple[Array, Array]:
+    """Which input and output channels lie where in the primitive's blocks."""
+    read, written = primitive.orders(row, lanes) or (1, 1)
+    inputs, outputs = row.in_channels, row.out_channels
+    return interleaved(inputs, lanes, read), interleaved(outputs, lanes, written)
+
+
 def as_wanted(
     primitive: Any, data: Array, weight: Array, row: LayerRow, lanes: int
 ) -> tuple[Array, Array]:
     """The image in blocks and the packed weight, channels in the orders the primitive wants."""
-    read, written = primitive.orders(row, lanes) or (1, 1)
-    image = blocked(data[:, interleaved(row.in_channels, lanes, read)], lanes)
-    rows = weight[interleaved(row.out_channels, lanes, written)]
-    return image, primitive.pack_blocked(rows, row, lanes)
+    inputs, outputs = orders(primitive, row, lanes)
+    return blocked(data[:, inputs], lanes), primitive.pack_blocked(weight[outputs], row, lanes)
 
 
 def by_channel(image: Array, primitive: Any, row: LayerRow) -> Array:
     """What the primitive wrote, (N, K/b, P, Q, b), as (N, K, P, Q)."""
-    lanes = image.shape[-1]
-    _, written = primitive.orders(row, lanes) or (1, 1)
-    channels = image.transpose(0, 1, 4, 2, 3).reshape(len(image), -1, *row.output_hw)
-    return channels[:, np.argsort(interleaved(row.out_channels, lanes, written))]
+    _, outputs = orders(primitive, row, image.shape[-1])
+    return unblocked(image, row.out_channels)[:, np.argsort(outputs)]
+
+
+def first(candidates: Any) -> Any:
+    return candidates[0]
 
 
 def computed(
-    primitive: Any, data: Array, packed: Array, row: LayerRow, machine: Target, threads: int
-) -> Array:
+    primitive: Any, arrays: list[Array], row: LayerRow, machine: Target, threads: int = 1,
+    epilogue: Epilogue | None = None, choose: Callable[[Any], Any] = first,
+) -> Array:  # fmt: skip
+    """The image, the packed weight, and what the epilogue reads → what the template form writes."""
     from dlas.systems.tvm.runtime import quick_import
 
     tvm: Any = quick_import("tvm")
@@ -76,69 +106,117 @@ def computed(
     from dlas.systems.tvm.lower import llvm_target
     from dlas.systems.tvm.template import by_template, opened
 
-    image = te.placeholder(data.shape, "float32", "image")
-    taps = te.placeholder(packed.shape, "float32", "taps")
-    sums = primitive.compute_blocked(image, taps, row, machine.lanes)
-    kernel = te.create_prim_func([image, taps, sums]).with_attr("tirx.noalias", True)
-    knobs = primitive.candidates(opened(kernel), machine)[0]
+    image, taps, *more = given = [te.placeholder(array.shape, "float32") for array in arrays]
+    plain = primitive.template == "plain"
+    form = primitive.compute_plain if plain else primitive.compute_blocked
+    sums = form(image, taps, row, machine.lanes)
+    output = epilogue.of(sums, *more) if epilogue else sums
+    kernel = te.create_prim_func([*given, output]).with_attr("tirx.noalias", True)
+    knobs = choose(primitive.candidates(opened(kernel), machine))
     module = tvm.IRModule({"main": by_template(kernel, knobs, threads)})
     built = tvm.compile(module, llvm_target(host(), threads)).jit()
-    result = tvm.runtime.empty(tuple(map(int, sums.shape)), "float32")
-    built["main"](tvm.runtime.tensor(data), tvm.runtime.tensor(packed), result)
-    return by_channel(result.numpy(), primitive, row)
+    result = tvm.runtime.empty(tuple(map(int, output.shape)), "float32")
+    built["main"](*map(tvm.runtime.tensor, arrays), result)
+    return result.numpy()  # type: ignore[no-any-return]
 
 
 def check(
-    name: str, row: LayerRow, machine: Target, batch: int = 1, threads: int = 1, plain: bool = False
-) -> None:
-    primitive: Any = member("algorithms", name)()
-    reason = primitive.refuses_layer(row)
-    if reason:
-        pytest.skip(reason)
+    name: str, row: LayerRow, machine: Target, batch: int = 1, threads: int = 1,
+    plain: bool = False, activation: str = "", choose: Callable[[Any], Any] = first,
+) -> None:  # fmt: skip
+    """``plain``: the primitive reads an unblocked image, whatever its own layout."""
+    primitive = primitive_of(name)
     data, weight = drawn(row, "float32", batch)
-    image, packed = as_wanted(primitive, data, weight, row, machine.lanes)
-    found = computed(primitive, data if plain else image, packed, row, machine, threads)
-    expected = convolution(data.astype(np.float64), weight.astype(np.float64), 0, row)
-    limit = TOLERANCE.get(name, 1e-5) * np.abs(expected).max()
-    assert np.abs(found - expected).max() <= limit
+    lanes, epilogue = machine.lanes, Epilogue.drawn(activation, row, batch) if activation else None
+    if primitive.template == "plain":
+        arrays = [data, primitive.pack(weight, row)]
+        arrays += [epilogue.bias, epilogue.residual] if epilogue else []
+    else:
+        image, packed = as_wanted(primitive, data, weight, row, lanes)
+        arrays = [data if plain else image, packed]
+        if epilogue:
+            _, outputs = orders(primitive, row, lanes)
+            bias, residual = epilogue.bias[outputs], epilogue.residual[:, outputs]
+            arrays += [block_channels(bias, lanes), blocked(residual, lanes)]
+    found = computed(primitive, arrays, row, machine, threads, epilogue, choose)
+    if primitive.template != "plain":
+        found = by_channel(found, primitive, row)
+    sums = convolution(data.astype(np.float64), weight.astype(np.float64), 0, row)
+    agree(name, found, epilogue.expected(sums) if epilogue else sums)
 
 
-CASES = [
-    pytest.param(name, row, id=f"{name}-{label}")
-    for name in PRIMITIVES
-    for label, row in {**GEOMETRIES, **MORE}.items()
-    if member("algorithms", name)().refuses_layer(row) is None  # type: ignore[attr-defined]
-]
-
-
-@pytest.mark.parametrize("name, row", CASES)
+@pytest.mark.parametrize("name, row", [case for name in TEMPLATES for case in able(name, ROWS)])
 def test_computes_the_convolution(name: str, row: LayerRow) -> None:
     check(name, row, target())
 
 
 @pytest.mark.parametrize("vectors", VECTORS[1:], ids=lambda pair: f"{pair[0]} bits")
-@pytest.mark.parametrize("row", ["3x3 odd channels", "depthwise", "8 groups of 4"])
-@pytest.mark.parametrize("name", PRIMITIVES)
-def test_other_vectors(name: str, row: str, vectors: tuple[int, int]) -> None:
-    check(name, {**GEOMETRIES, **MORE}[row], target(*vectors))
+@pytest.mark.parametrize(
+    "name, row",
+    [
+        case
+        for name in TEMPLATES
+        for case in able(
+            name, {k: ROWS[k] for k in ("3x3 odd channels", "depthwise", "8 groups of 4")}
+        )
+    ],
+)
+def test_other_vectors(name: str, row: LayerRow, vectors: tuple[int, int]) -> None:
+    check(name, row, target(*vectors))
 
 
-@pytest.mark.parametrize("name", PRIMITIVES)
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_computes_what_hypothesis_draws(name: str) -> None:
+    """With any of the candidates."""
+
+    @settings(max_examples=3 if name == "winograd4" else 15, deadline=None, database=None)
+    @given(drawn_rows(name), st.sampled_from(VECTORS), st.integers(1, 2), st.integers(0, 99))
+    def agrees(row: LayerRow, vectors: tuple[int, int], batch: int, which: int) -> None:
+        check(name, row, target(*vectors), batch, choose=lambda found: found[which % len(found)])
+
+    agrees()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_batch_and_threads(name: str) -> None:
-    row = GEOMETRIES["3x3"]
-    if name == "depthwise":
-        row = MORE["depthwise, whole vectors"]
-    elif name == "grouped_spatial_pack":
-        row = MORE["16 groups of 2 → 3"]
-    check(name, row, target(), batch=3, threads=2)
+    """Every choice of what the threads share: all but the tile itself."""
+    labels = (
+        "depthwise, whole vectors",
+        "3x3",
+        "4 groups of 3 → 5",
+        "16 groups of 2 → 3",
+        "1x1 whole vectors",
+    )
+    rows = [
+        ROWS[label] for label in labels if primitive_of(name).refuses_layer(ROWS[label]) is None
+    ]
+    for row in rows[:1] if name == "winograd4" else rows:
+        check(name, row, target(), batch=3, threads=2)
+        check(name, row, target(), batch=3, threads=2, choose=lambda found: found[1 % len(found)])
 
 
 @pytest.mark.parametrize("name", ["spatial_pack", "gemm"])
 def test_reads_the_networks_input_as_it_comes(name: str) -> None:
-    check(name, GEOMETRIES["7x7 stem"], target(), plain=True)
+    check(name, ROWS["7x7 stem"], target(), plain=True)
 
 
-@pytest.mark.parametrize("name", PRIMITIVES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "winograd4"])
+def test_fused_epilogues(name: str, activation: str) -> None:
+    check(name, first_able(name), target(), batch=2, activation=activation)
+
+
+@pytest.mark.parametrize("label", ["1x1 whole vectors", "3x3 stride 2", "2 groups of 16"])
+@pytest.mark.parametrize("outside", [0, 1])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_direct_in_both_orders_of_its_tiles(label: str, outside: int, threads: int) -> None:
+    def choose(found: Any) -> Any:
+        return next(knobs for knobs in found if knobs["positions_outside"] == outside)
+
+    check("direct", ROWS[label], target(), 2, threads, activation="ReLU", choose=choose)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_no_candidate_spills_registers(name: str) -> None:
     from dlas.systems.tvm.runtime import quick_import
 
@@ -147,12 +225,19 @@ def test_no_candidate_spills_registers(name: str) -> None:
 
     from dlas.systems.tvm.template import opened
 
-    primitive: Any = member("algorithms", name)()
-    row = geometry((64, 64), hw=(56, 56), groups=64 if name == "depthwise" else 1)
-    shape = primitive.pack_blocked(np.ones((64, 64 // row.groups, 3, 3), np.float32), row, 16).shape
-    image = te.placeholder((1, 4, 56, 56, 16), "float32", "image")
-    taps = te.placeholder(shape, "float32", "taps")
-    sums = primitive.compute_blocked(image, taps, row, 16)
-    found = primitive.candidates(opened(te.create_prim_func([image, taps, sums])), target())
+    primitive = primitive_of(name)
+    row = next(
+        row
+        for groups in (1, 16, 64)
+        if primitive.refuses_layer(row := geometry((64, 64), hw=(56, 56), groups=groups)) is None
+    )
+    weight, plain = drawn(row, "float32")[1], primitive.template == "plain"
+    packed = primitive.pack(weight, row) if plain else primitive.pack_blocked(weight, row, 16)
+    image = te.placeholder((1, 64, 56, 56) if plain else (1, 4, 56, 56, 16), "float32", "image")
+    taps = te.placeholder(packed.shape, "float32", "taps")
+    form = primitive.compute_plain if plain else primitive.compute_blocked
+    kernel = opened(te.create_prim_func([image, taps, form(image, taps, row, 16)]))
+    found = primitive.candidates(kernel, target())
     assert len(found) > 3
-    assert all(knobs["rk"] * knobs["rh"] * knobs["rw"] <= 16 for knobs in found)
+    tiles = [[v for k, v in knobs.items() if k in ("rk", "rh", "rw", "ri")] for knobs in found]
+    assert all(np.prod(tile) <= 16 for tile in tiles)

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from cross_run import MACHINES, Call, Machine, run
 from onnx.reference import ReferenceEvaluator
-from test_blocked_primitives import MORE, TOLERANCE, Array, as_wanted, by_channel
-from test_primitives import GEOMETRIES, convolution, drawn, geometry
+from test_blocked_primitives import MORE, as_wanted, by_channel
+from test_primitives import TOLERANCE
 
 from dlas.algorithms import MEMBERS
 from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.systems.tvm.runtime import quick_import
 from dlas.target import Target
+from dlas.testing.convolutions import GEOMETRIES, Array, convolution, drawn, geometry
 from dlas.testing.networks import noise_images, tiny
 
 pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'")

@@ -18,8 +18,9 @@ from dlas.testing.networks import TINY, noise_images, tiny
 
 pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'")
 
-ALGORITHMS = ("cheapest", "spatial_pack", "winograd", "winograd4", "depthwise", "gemm", "direct")
-PAIRS = [(name, "cheapest") for name in TINY] + list(zip(TINY, cycle(ALGORITHMS[1:]), strict=False))
+ALGORITHMS = ("spatial_pack", "winograd", "winograd4", "depthwise", "gemm")
+PAIRS = [(name, algorithm) for name in TINY for algorithm in ("cheapest", "direct")]
+PAIRS += zip(TINY, cycle(ALGORITHMS), strict=False)
 
 
 def executed(network: Network, algorithm: str, images: Any, folder: Path, threads: int = 1) -> Any:
@@ -71,6 +72,25 @@ def test_images_stay_in_blocks_through_the_whole_graph(tmp_path: Path) -> None:
     images = noise_images(network.input_shape, 2)
     found = executed(network, "cheapest", images, tmp_path)
     assert deviation(found, expected(network, images)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["residual", "squeeze_excite", "hard_swish"])
+def test_direct_leaves_images_as_they_lie_and_what_follows_joins_it(name: str) -> None:
+    from dlas.systems.tvm import lower
+    from dlas.systems.tvm.blocked import translate_blocked
+    from dlas.systems.tvm.runtime import quick_import
+
+    tvm: Any = quick_import("tvm")
+    network = tiny(name)
+    convolutions = [row for row in network.layers if row.op == "conv"]
+    module = translate_blocked(network, plan_of(network, "direct"), 16)
+    with tvm.transform.PassContext(opt_level=3):
+        module = tvm.transform.Sequential(lower.FUSE)(module)
+    kernels = [n.name_hint for n, f in module.functions_items() if isinstance(f, tvm.tirx.PrimFunc)]
+    assert sum("direct" in kernel for kernel in kernels) == len(convolutions)
+    others = [k for k in kernels if not any(word in k for word in ("direct", "gemm", "gate"))]
+    alone = ("add", "relu", "clip", "multiply", "sigmoid", "fused_block")
+    assert not [kernel for kernel in others if any(word in kernel for word in alone)]
 
 
 def test_averages_pixels_before_it_mixes_channels(tmp_path: Path) -> None:

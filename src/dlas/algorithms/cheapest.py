@@ -42,9 +42,13 @@ class Cheapest(Algorithm, frozen=True, kw_only=True):
         if Depthwise().refuses_layer(row) is None:
             return Step(row.name, Depthwise.name)
         taps, places = math.prod(row.kernel), math.prod(row.output_hw)
-        costs = {SpatialPack.name: products_cost(row, taps, places)}
+        costs = {}
+        if SpatialPack().refuses_layer(row) is None:
+            costs[SpatialPack.name] = products_cost(row, taps, places)
         if row.groups % VECTOR == 0:  # every lane is a group, and no vector spans any
             costs[GroupedSpatialPack.name] = weights_cost(row, row.weights, places)
+        if not costs:
+            return SpatialPack().step(row)
         if Winograd().refuses_layer(row) is None:
             for primitive in (Winograd, Winograd4):
                 costs[primitive.name] = winograd_cost(row, primitive.outputs)

@@ -66,8 +66,8 @@ class Positions:
     @cached_property
     def pitch(self) -> int:
         taps, left, width = self.horizontal, self.row.pads[1], self.row.input_hw[1]
-        columns = self.row.output_hw[1] + int(taps.offset(taps.kernel - 1))
-        shared = columns - 1
+        shared = int(taps.offset(taps.kernel - 1))  # a row holds at least its outputs
+        columns = self.row.output_hw[1] + shared
         for plane in range(taps.planes):
             places = [taps.pixel(plane, column, left) for column in range(columns)]
             shared = min(shared, sum(x < 0 for x in places), sum(x >= width for x in places))

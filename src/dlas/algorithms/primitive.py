@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlas.algorithms.base import Algorithm
+from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.plan import Plan, Step
 
@@ -25,7 +26,7 @@ Layout = Literal["plain", "blocked"]
 
 class Primitive(Algorithm, frozen=True, kw_only=True):
     """One way to compute a convolution, used for every layer where it applies; elsewhere the
-    layer falls back to ``depthwise`` or ``fallback`` and its step says why."""
+    layer falls back to ``depthwise`` or ``fallback``, and on from there, and its step says why."""
 
     fallback: ClassVar[str] = "direct"
     #: How images lie for its template form; None where it is no ``TemplatePrimitive``.
@@ -41,7 +42,8 @@ class Primitive(Algorithm, frozen=True, kw_only=True):
         if reason is None:
             return Step(row.name, self.name)
         alone = row.groups == row.in_channels == row.out_channels
-        return Step(row.name, "depthwise" if alone else self.fallback, note=reason)
+        other: Any = member("algorithms", "depthwise" if alone else self.fallback)()
+        return Step(row.name, other.step(row).primitive, note=reason)
 
     def refuses_layer(self, row: LayerRow) -> str | None:
         """Why it cannot compute this convolution, as a sentence; None when it can."""

@@ -1,0 +1,61 @@
+"""What a layer's kernel does with its sums after fusion: add a bias and a residual, activate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dlas.network import LayerRow
+from dlas.testing.convolutions import Array
+
+#: In float64.
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "none": lambda x: x,
+    "ReLU": lambda x: np.maximum(x, 0),
+    "ReLU6": lambda x: np.clip(x, 0, 6),
+    "SiLU": lambda x: x / (1 + np.exp(-x)),
+    "hard-swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+}
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """``bias`` (K), ``residual`` (N, K, P, Q)."""
+
+    activation: str
+    bias: Array
+    residual: Array
+
+    @classmethod
+    def drawn(cls, activation: str, row: LayerRow, batch: int = 1) -> Epilogue:
+        random = np.random.default_rng(1)
+        shapes = (row.out_channels,), (batch, row.out_channels, *row.output_hw)
+        return cls(activation, *(random.normal(size=s).astype(np.float32) for s in shapes))
+
+    def of(self, sums: Any, bias: Any, residual: Any) -> Any:
+        """As tensor expressions, in either layout: bias (K) or (K/b, b), the others as the sums."""
+        from tvm import te, topi
+
+        from dlas.systems.tvm.blocked import sigmoid
+
+        x = te.compute(
+            sums.shape, lambda n, k, i, j, *b: sums[(n, k, i, j, *b)] + bias[(k, *b)], name="bias"
+        )
+        x = topi.add(x, residual)
+        forms: dict[str, Callable[[], Any]] = {
+            "none": lambda: x,
+            "ReLU": partial(topi.nn.relu, x),
+            "ReLU6": partial(topi.clip, x, 0.0, 6.0),
+            "SiLU": lambda: topi.multiply(x, sigmoid(x)),
+            "hard-swish": lambda: topi.multiply(
+                x, topi.clip(topi.add(topi.multiply(x, 1 / 6), 0.5), 0.0, 1.0)
+            ),
+        }
+        return forms[self.activation]()
+
+    def expected(self, sums: Array) -> Array:
+        return ACTIVATIONS[self.activation](sums + self.bias[:, None, None] + self.residual)
