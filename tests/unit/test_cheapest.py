@@ -18,7 +18,6 @@ from dlas.network.builder import Builder
         (256, 14, 16, "winograd4"),
         (128, 28, 8, "winograd4"),
         (128, 28, 1, "winograd4"),
-        (24, 14, 12, "spatial_pack"),
     ],
 )
 def test_of_a_3x3_layer(channels: int, side: int, groups: int, chosen: str) -> None:

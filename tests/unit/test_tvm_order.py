@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,11 @@ def test_every_class_of_images_has_one_order() -> None:
 
 @pytest.mark.parametrize("algorithm", [ALGORITHM, "cheapest"])
 @pytest.mark.parametrize("network", [resnext, channels_in_groups], ids=lambda make: make.__name__)
-def test_agrees_with_onnxruntime(network: object, algorithm: str, tmp_path: Path) -> None:
-    made: Network = network()  # type: ignore[operator]
+@pytest.mark.parametrize("threads", [1, 2])
+def test_agrees_with_onnxruntime(
+    network: Callable[[], Network], algorithm: str, threads: int, tmp_path: Path
+) -> None:
+    made = network()
     images = noise_images(made.input_shape, 2, seed=1)
-    found = executed(made, algorithm, images, tmp_path)
+    found = executed(made, algorithm, images, tmp_path, threads)
     assert deviation(found, expected(made, images)) < 1e-5
