@@ -101,11 +101,11 @@ def run(
     import tvm
     from tvm_ffi.libinfo import include_paths
 
-    from dlas.systems.tvm.lower import llvm_target
+    from dlas.systems.tvm.lower import compiled
 
     prefix = command(machine, target)
     with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-        built = tvm.compile(kernels, llvm_target(target, 1)).mod
+        built = compiled(kernels, target, 1).mod
     built.write_to_file(str(folder / "kernels.o"), "o")
     (folder / "program.h").write_text(tables(calls, values))
     runtime = Path(tvm.__file__).parent / "include"

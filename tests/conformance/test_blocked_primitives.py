@@ -103,7 +103,7 @@ def computed(
     tvm: Any = quick_import("tvm")
     from tvm import te
 
-    from dlas.systems.tvm.lower import llvm_target
+    from dlas.systems.tvm.lower import compiled
     from dlas.systems.tvm.template import by_template, opened
 
     image, taps, *more = given = [te.placeholder(array.shape, "float32") for array in arrays]
@@ -114,7 +114,7 @@ def computed(
     kernel = te.create_prim_func([*given, output]).with_attr("tirx.noalias", True)
     knobs = choose(primitive.candidates(opened(kernel), machine))
     module = tvm.IRModule({"main": by_template(kernel, knobs, threads)})
-    built = tvm.compile(module, llvm_target(host(), threads)).jit()
+    built = compiled(module, host(), threads).jit()
     result = tvm.runtime.empty(tuple(map(int, output.shape)), "float32")
     built["main"](*map(tvm.runtime.tensor, arrays), result)
     return result.numpy()  # type: ignore[no-any-return]

@@ -144,12 +144,12 @@ def test_untuned(machine: Machine, name: str, tmp_path: Path) -> None:
 
 
 def assembly(machine: Machine, name: str, row: LayerRow, folder: Path) -> str:
-    tvm: Any = quick_import("tvm")
-    from dlas.systems.tvm.lower import llvm_target
+    quick_import("tvm")
+    from dlas.systems.tvm.lower import compiled
 
     target = machine.target(folder)
     kernels, _ = kernel(name, row, target)
-    code: str = tvm.compile(kernels, llvm_target(target, 1)).mod.inspect_source("asm")
+    code: str = compiled(kernels, target, 1).mod.inspect_source("asm")
     return code
 
 

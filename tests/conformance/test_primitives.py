@@ -75,7 +75,7 @@ def computed(
     tvm: Any = quick_import("tvm")
     from tvm import te, tirx
 
-    from dlas.systems.tvm.lower import llvm_target
+    from dlas.systems.tvm.lower import compiled
     from dlas.systems.tvm.schedule import schedule
     from dlas.target import host
 
@@ -85,7 +85,7 @@ def computed(
     sums = primitive.compute(image, taps, tirx.const(zero, str(data.dtype)), row)
     output = epilogue.of(sums, *more) if epilogue else sums
     kernel = schedule(te.create_prim_func([*given, output]), host().lanes, threads)
-    module = tvm.compile(tvm.IRModule({"main": kernel}), llvm_target(host(), threads)).jit()
+    module = compiled(tvm.IRModule({"main": kernel}), host(), threads).jit()
     result = tvm.runtime.empty(tuple(map(int, output.shape)), str(output.dtype))
     module["main"](*map(tvm.runtime.tensor, arrays), result)
     values: Array = result.numpy()

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from dlas.algorithms.positions import Positions
 from dlas.algorithms.primitive import Array, Layout, Tensor, accumulator, multiply, padded
-from dlas.algorithms.register_tile import IN_FLIGHT, STACK_BYTES
+from dlas.algorithms.register_tile import IN_FLIGHT, TILE_BYTES
 from dlas.algorithms.template import Knobs, TemplatePrimitive
 from dlas.algorithms.tiles import divisors, extents, join_epilogue
 from dlas.network import LayerRow
@@ -90,7 +90,7 @@ class Direct(TemplatePrimitive, frozen=True, kw_only=True):
             divisors(channels // groups(order, block)), divisors(positions // lanes)
         ):
             vectors = rk * ri
-            fits = vectors * 4 * lanes <= STACK_BYTES and vectors + ri < target.vector_registers
+            fits = vectors * 4 * lanes <= TILE_BYTES and vectors + ri < target.vector_registers
             if vectors == 1 or fits:
                 cost = max(IN_FLIGHT / vectors, 1.0) + 0.5 / rk + 0.2 / ri
                 tile = {"rk": rk, "ri": ri, "lanes": lanes}

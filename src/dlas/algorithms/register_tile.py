@@ -29,8 +29,8 @@ from dlas.target.blocks import block_count
 
 #: Independent multiply-adds in flight: latency 4 at two a cycle.
 IN_FLIGHT = 8
-#: TVM keeps a larger array in memory of its own, and not on the stack, whence LLVM takes registers.
-STACK_BYTES = 1024
+#: Accumulators of a tile. Of AVX-512's registers that is half; tiles of 28 ran no faster.
+TILE_BYTES = 1024
 #: Multiply-adds in the time that a weight takes to come from memory (Zen 5: 49 GB/s, 125 GMAC/s).
 PER_WEIGHT = 10
 #: Products per output below which padding is worth doing where it is read.
@@ -151,7 +151,7 @@ def tiles_of(
     for weights from memory, unless one tile takes in all rows and columns: then every weight is
     multiplied often enough for the next ones to arrive meanwhile."""
     blocks, height, width, lanes = shape
-    most = min(target.vector_registers - SPARE, STACK_BYTES // (4 * lanes))
+    most = min(target.vector_registers - SPARE, TILE_BYTES // (4 * lanes))
     found = []
     for rk, rh, rw in product(divisors(blocks), divisors(height), divisors(width)):
         vectors = rk * rh * rw

@@ -10,6 +10,7 @@ from tvm import relax, tirx
 from tvm.relax import transform
 
 from dlas.systems.tvm.quantized import legalize_quantize
+from dlas.systems.tvm.registers import PIPELINE
 from dlas.target import Target, host
 
 #: -O2 compiles in two thirds of -O3's time, and the kernels run as fast.
@@ -70,6 +71,11 @@ def llvm_target(machine: Target, threads: int) -> tvm.target.Target:
     return tvm.target.Target(options)
 
 
+def compiled(kernels: tvm.IRModule, machine: Target, threads: int) -> tvm.runtime.Executable:
+    """Kernels with their loops in order, as code for ``machine``."""
+    return tvm.compile(kernels, llvm_target(machine, threads), tir_pipeline=PIPELINE)
+
+
 def build(
     module: tvm.IRModule,
     machine: Target,
@@ -88,4 +94,5 @@ def build(
             if isinstance(function, tirx.PrimFunc):
                 module[name] = arrange(function)
         module = tvm.transform.Sequential(FINISH)(module)
-        relax.build(module, target, relax_pipeline=None).export_library(str(library))
+        built = relax.build(module, target, relax_pipeline=None, tir_pipeline=PIPELINE)
+        built.export_library(str(library))

@@ -17,7 +17,7 @@ from tvm import tirx
 
 from dlas.layer import distribution_version
 from dlas.systems.tvm.knobs import KnobStore, kernel_key
-from dlas.systems.tvm.lower import llvm_target
+from dlas.systems.tvm.lower import compiled
 from dlas.systems.tvm.pages import in_huge_pages
 from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in, weight_of
 from dlas.target import Target
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dlas.algorithms.template import Knobs
 
 #: Goes up when a template gives other loops for the same knobs.
-REVISION = 3
+REVISION = 4
 #: All of a network's measuring takes no longer; kernels that are left get the first estimate.
 BUDGET_S = 40.0
 #: Candidates take turns, so that what else the machine does falls on all of them alike.
@@ -81,12 +81,11 @@ class Tuner:
 
     def measure(self, kernel: tirx.PrimFunc, candidates: Sequence[Knobs]) -> list[float]:
         """The shortest of a few runs of each candidate, in seconds, on random data."""
-        arguments, target = self.arguments(kernel), llvm_target(self.target, self.threads)
-        runs = []
+        arguments, runs = self.arguments(kernel), []
         for knobs in candidates:
             tried = by_template(kernel, knobs, self.threads).with_attr("global_symbol", "main")
-            built = tvm.compile(tvm.IRModule({"main": tried}), target).jit()["main"]
-            runs.append(partial(seconds, built, arguments))
+            built = compiled(tvm.IRModule({"main": tried}), self.target, self.threads).jit()
+            runs.append(partial(seconds, built["main"], arguments))
         again = [max(1, math.ceil(SHORTEST_S / len(arguments) / run())) for run in runs]
         rounds = [
             [min(run() for _ in range(number)) for run, number in zip(runs, again, strict=True)]
