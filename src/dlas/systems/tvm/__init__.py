@@ -1,9 +1,10 @@
 """``tvm``: Apache TVM, every convolution computed by the primitive that the plan names, so that
 algorithms can be compared on one code generator.
 
-    ONNX ── frontend ──▶ Relax ── lower ──▶ shared library ── runtime ──▶ one inference
-   untuned:  │ layers, quantized           │ schedule
-  template:  blocked, order, rewrite       tuning, knobs: template
+    ONNX ── frontend ──▶ Relax ── lower, registers ──▶ library ── runtime, pages ──▶ inference
+   untuned: layers, quantized     schedule
+  template: blocked, order,       tuning, knobs: template, prefetch
+            rewrite
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Tvm(System, frozen=True, kw_only=True):
     stored as such and summed in float32."""
 
     name: ClassVar[str] = "tvm"
+    revision: ClassVar[int] = 2
     algorithms: ClassVar[tuple[str, ...]] = (
         "direct", "gemm", "spatial_pack", "grouped_spatial_pack", "depthwise", "winograd",
         "winograd4", "cheapest",
