@@ -166,26 +166,25 @@ def tiles_of(
 
 def apply_tile(order: Any, block: Any, knobs: Knobs, threads: int) -> None:
     """The loop nest at the head of this file. ``pad_inside``: what pads is computed not before it
-    but inside, for 1 one tile of channel blocks at a time, for 2 one tile of rows too."""
+    but inside, for one outer tile at a time."""
     lanes, before = extents(order, block)["outputs"][-1], order.get_producers(block)
-    inside = knobs.get("pad_inside", 0)
-    if not inside:
-        prepare(order, block, lanes, threads)
+    inside = bool(knobs.get("pad_inside"))
+    for stage in before if inside else [block]:
+        prepare(order, stage, lanes, threads)
     last = join_epilogue(order, block)
     order.set_scope(block, 0, "local")
     n, k, y, x, lane = order.get_loops(last)
     k_tile, y_tile, sums = compute_in_registers(order, block, (last, k, y, x, lane), knobs)
     tiles = (y_tile, k_tile) if knobs["rows_outside"] else (k_tile, y_tile)
     order.reorder(*tiles)
-    place = tiles[inside - 1]
+    place = tiles[0]
     if threads > 1:
-        place = order.fuse(n, *tiles[: inside or 2])
+        place = order.fuse(n, *tiles[: 1 if inside else 2])
         order.parallel(place)
     order.decompose_reduction(block, sums)
-    if inside:
-        for padding in before:
-            order.compute_at(padding, place)
-            order.vectorize(order.get_loops(padding)[-1])
+    for stage in before if inside else ():
+        order.compute_at(stage, place)
+        order.vectorize(order.get_loops(stage)[-1])
 
 
 def compute_in_registers(

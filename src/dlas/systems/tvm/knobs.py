@@ -1,8 +1,9 @@
 """What was measured to be the best knobs of a kernel, kept so that no kernel is tuned twice on one
 machine: a SQLite file in the user's cache folder.
 
-An entry's key is the kernel's own text, the target, the number of threads and TVM's version. The
-entries are measurements: deleting the file costs time, and may give other, equally correct, knobs.
+An entry's key is the kernel's own text, the target, the number of threads, how cold weights are in
+the network, and TVM's version. The entries are measurements: deleting the file costs time, and may
+give other, equally correct, knobs.
 """
 
 from __future__ import annotations

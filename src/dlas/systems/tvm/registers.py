@@ -25,8 +25,9 @@ REGISTER_BYTES = 4096
 def arrays_on_the_stack(kernel: tirx.PrimFunc, _module: Any, _context: Any) -> tirx.PrimFunc:
     def here(array: tirx.AllocBuffer) -> tirx.AllocBuffer:
         buffer = array.buffer
-        lanes = tvm.DataType(buffer.dtype).bits * tvm.DataType(buffer.dtype).lanes // 8
-        if buffer.scope() != "local" or math.prod(map(int, buffer.shape)) * lanes > REGISTER_BYTES:
+        item = tvm.DataType(buffer.dtype)
+        held = math.prod(map(int, buffer.shape)) * item.bits * item.lanes // 8
+        if buffer.scope() != "local" or held > REGISTER_BYTES:
             return array
         stays = {**array.annotations, "disable_lower_builtin": tirx.IntImm("bool", 1)}
         return tirx.AllocBuffer(buffer, stays)
