@@ -18,7 +18,7 @@ LONGEST = 400
 #: Lower ranks may not import higher ones. The six layers share a rank, but none imports another.
 RANKS = (
     ("errors", "node"),
-    ("layer", "content", "places", "spec", "context", "target"),
+    ("layer", "content", "places", "npz", "spec", "context", "target"),
     ("images", "data", "network", "plan", "executable", "stack", "training", "evaluate"),
     ("measure.protocol", "measure.statistics"),
     LAYERS,

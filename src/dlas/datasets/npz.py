@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,6 +11,7 @@ from numpy.typing import NDArray
 
 from dlas.errors import InputError
 from dlas.layer import did_you_mean
+from dlas.npz import read_arrays
 
 Layout = Literal["auto", "NCHW", "NHWC"]
 Labelled = tuple[NDArray[Any], NDArray[np.int64]]
@@ -28,12 +26,6 @@ NAMES = {
     "y": ("y", "labels"),
 }
 
-#: What numpy raises for files that are no .npz, or truncated, or damaged.
-_DAMAGED = (
-    OSError, ValueError, TypeError, EOFError, KeyError, RuntimeError, SyntaxError,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-
 
 class Arrays(NamedTuple):
     """Images (N, C, H, W), uint8 or float32, maybe a view; labels (N,). Without ``test``, ``train``
@@ -46,7 +38,7 @@ class Arrays(NamedTuple):
 
 def read_npz(path: Path, layout: Layout = "auto") -> Arrays:
     """Read and check. Raises InputError; never unpickles."""
-    found = _load(path)
+    found = read_arrays(path, {"classes"}.union(*NAMES.values()))
     chosen = {name: _first(found, names) for name, names in NAMES.items()}
     pooled = not any(chosen[name] for name in ("train_x", "train_y", "test_x", "test_y"))
     wanted = ("x", "y") if pooled else ("train_x", "train_y", "test_x", "test_y")
@@ -75,32 +67,6 @@ def read_npz(path: Path, layout: Layout = "auto") -> Arrays:
         raise InputError(f"{path}: training and test images differ in shape (C, H, W): {shapes}")
     names = tuple(map(str, found["classes"].ravel())) if "classes" in found else None
     return Arrays(train, test, names)
-
-
-def _load(path: Path) -> Mapping[str, NDArray[Any]]:
-    """The arrays that have one of the known names; the others only as a name."""
-    known = {"classes"}.union(*NAMES.values())
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise InputError(f"{path} is one array without a name; save it with numpy.savez")
-            return {n: _array(loaded, n) if n in known else np.empty(0) for n in loaded.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except MemoryError:
-        raise InputError(f"{path} does not fit into memory") from None
-    except _DAMAGED as error:
-        pickled = "pickle" in str(error) and zipfile.is_zipfile(path)
-        reason = "it holds Python objects, which dlas never loads" if pickled else str(error)
-        raise InputError(f"{path} cannot be read as an .npz file: {reason}") from None
-
-
-def _array(loaded: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
-    value: NDArray[Any] | bytes = loaded[name]  # bytes: what does not begin like an array
-    if isinstance(value, bytes):
-        raise ValueError(f"{name} is no array")
-    return value
 
 
 def _first(found: Mapping[str, Any], names: Sequence[str]) -> str | None:
