@@ -63,7 +63,9 @@ class Executable:
 
 
 def compile_network(system: System, network: Network, plan: Plan, folder: Path) -> None:
-    """Compile into ``folder``, which is empty, and write its header."""
+    """Compile into ``folder``, which is empty, and write its header. InputError where the plan was
+    made for other zeros than the network's."""
+    plan.check(network)
     system.compile(network, plan, folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     header = Header(

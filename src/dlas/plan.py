@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from dlas.errors import InputError
 
+if TYPE_CHECKING:
+    from dlas.network import Network
+
 FILE = "plan.json"
+
+#: Formats of weights that are no sparse matrices.
+DENSE, KEPT = "dense", "kept_channels"
 
 
 class Step(msgspec.Struct, frozen=True):
     """How one layer is computed. ``layer`` is the ONNX node's name; ``primitive`` a name in the
-    algorithms' table or ``"vendor"`` (the system's own kernels); ``note`` says why a layer fell
-    back from what was asked."""
+    algorithms' table or ``"vendor"`` (the system's own kernels); ``format`` how its weights are
+    stored; ``note`` says why a layer fell back from what was asked. ``pattern`` tells where the
+    weights are not zero, in other formats than dense: the plan holds for that pattern only."""
 
     layer: str
     primitive: str
-    format: str = "dense"
+    format: str = DENSE
     note: str = ""
+    pattern: str = ""
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether single weights or blocks of them are left out."""
+        return self.format not in (DENSE, KEPT)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -30,10 +47,31 @@ class Plan(msgspec.Struct, frozen=True):
 
     def primitive(self, layer: str) -> str:
         """The primitive of a layer named in the plan; KeyError otherwise."""
-        return {step.layer: step.primitive for step in self.steps}[layer]
+        return self.step(layer).primitive
+
+    def step(self, layer: str) -> Step:
+        return {step.layer: step for step in self.steps}[layer]
+
+    def check(self, network: Network) -> None:
+        """Raise InputError where the network's zeros are not those that the plan was made for."""
+        rows = {row.name: row for row in network.layers}
+        for step in self.steps:
+            row = rows.get(step.layer)
+            if row is None:
+                raise InputError(f"the plan has a layer {step.layer!r}, and the network has not")
+            if step.pattern and step.pattern != pattern_of(network.weight(row)):
+                raise InputError(
+                    f"the weights of {step.layer!r} are zero in other places than when the plan "
+                    "was made: make the plan anew from this network"
+                )
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
+
+
+def pattern_of(weight: NDArray[Any]) -> str:
+    """Where a weight is not zero, as 16 hexadecimal digits."""
+    return hashlib.sha256(np.packbits(weight != 0).tobytes()).hexdigest()[:16]
 
 
 def open_plan(folder: Path) -> Plan:

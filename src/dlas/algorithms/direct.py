@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any, ClassVar
 
+from dlas.algorithms.formatted import Formatted
 from dlas.algorithms.positions import Positions
 from dlas.algorithms.primitive import Array, Layout, Tensor, accumulator, multiply, padded
 from dlas.algorithms.register_tile import IN_FLIGHT, TILE_BYTES
@@ -26,7 +27,7 @@ from dlas.network import LayerRow
 from dlas.target import Target
 
 
-class Direct(TemplatePrimitive, frozen=True, kw_only=True):
+class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
     """Applies to every convolution. Weight layout: (K, C/G, R, S), as in the network."""
 
     name: ClassVar[str] = "direct"

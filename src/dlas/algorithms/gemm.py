@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
+from dlas.algorithms.formatted import Formatted
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
 from dlas.algorithms.register_tile import Reach, apply_tile, tile_candidates, tiled_sums
 from dlas.algorithms.template import Knobs
@@ -19,7 +20,7 @@ from dlas.network import LayerRow
 from dlas.target import Target
 
 
-class Gemm(BlockedPrimitive, frozen=True, kw_only=True):
+class Gemm(Formatted, BlockedPrimitive, frozen=True, kw_only=True):
     """Applies to every convolution and dense layer. Weight layout: (K, C/G·R·S), dense (C, K).
 
     The columns are written to memory, R·S times the input, except for a 1×1 convolution of stride

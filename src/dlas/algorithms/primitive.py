@@ -33,7 +33,11 @@ class Primitive(Algorithm, frozen=True, kw_only=True):
     template: ClassVar[Layout | None] = None
 
     def plan(self, network: Network) -> Plan:
-        return Plan(self.name, tuple(self.step(row) for row in network.layers))
+        return self.formatted(Plan(self.name, tuple(map(self.step, network.layers))), network)
+
+    def formatted(self, dense: Plan, network: Network) -> Plan:
+        """The plan with weights in another format than dense, where a primitive has such forms."""
+        return dense
 
     def step(self, row: LayerRow) -> Step:
         if row.op == "dense":  # a matrix product, whichever way the convolutions are computed

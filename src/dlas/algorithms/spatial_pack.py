@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
+from dlas.algorithms.formatted import Formatted
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
 from dlas.algorithms.register_tile import Reach, apply_tile, tile_candidates, tiled_sums
 from dlas.algorithms.template import Knobs
@@ -26,7 +27,7 @@ from dlas.target import Target
 BLOCK = 16
 
 
-class SpatialPack(BlockedPrimitive, frozen=True, kw_only=True):
+class SpatialPack(Formatted, BlockedPrimitive, frozen=True, kw_only=True):
     """Refuses depthwise convolutions. With ``co`` blocks of ``ci`` input channels and ``ko`` blocks
     of ``ki`` output channels in a group, the data is (N, G, co, H, W, ci) and the weight (G, ko,
     co, R, S, ci, ki); channels that the blocks do not divide are filled with zeros."""

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from dlas.errors import InputError
 from dlas.network.channels import dense_with_bias
-from dlas.network.layers import LayerRow, layer_rows
+from dlas.network.layers import LayerRow, attributes, layer_rows
 from dlas.network.opening import NOT_TEXT, load_model, normalized
 
 FILE = "network.onnx"
@@ -108,6 +108,19 @@ class Network:
         """A row per convolution and dense layer, in graph order. InputError names a layer that
         has none."""
         return layer_rows(self.model)
+
+    def weight(self, row: LayerRow) -> NDArray[Any]:
+        """The weight of one of the layers, (K, C/G, R, S) also of a dense one."""
+        stored = self.initializers[row.weight]
+        if row.op == "dense" and not self._transposed[row.name]:
+            stored = stored.T
+        return stored.reshape(row.out_channels, row.in_channels // row.groups, *row.kernel)
+
+    @cached_property
+    def _transposed(self) -> Mapping[str, bool]:
+        """Whether a dense layer's weight is stored (K, C)."""
+        nodes = (node for node in self.model.graph.node if node.op_type in ("Gemm", "MatMul"))
+        return {node.name: bool(attributes(node).get("transB", 0)) for node in nodes}
 
     @property
     def macs(self) -> int:

@@ -4,7 +4,7 @@ algorithms can be compared on one code generator.
     ONNX ── frontend ──▶ Relax ── lower, registers ──▶ library ── runtime, pages ──▶ inference
    untuned: layers, quantized     schedule
   template: blocked, order,       tuning, knobs: template, prefetch
-            rewrite
+            rewrite; sparse
 """
 
 from __future__ import annotations
@@ -76,21 +76,24 @@ class Tvm(System, frozen=True, kw_only=True):
         quick_import("tvm")
         from dlas.systems.tvm.lower import build
         from dlas.systems.tvm.schedule import schedule
+        from dlas.systems.tvm.sparse import SparseLayers
 
         arrange: Callable[..., Any]
         if self.tuning == "untuned":
             from dlas.systems.tvm.frontend import translate
 
             arrange = partial(schedule, lanes=host().lanes, threads=self.threads)
-            module = translate(network, plan)
+            module = translate(network, plan, SparseLayers(host(), self.threads))
         else:
             from dlas.systems.tvm.blocked import translate_blocked
             from dlas.systems.tvm.tuning import Tuner
 
             os.environ["TVM_NUM_THREADS"] = str(self.threads)
             weight_bytes = sum(4 * row.weights for row in network.layers)
-            arrange = Tuner(host(), self.threads, self.trials, weight_bytes).arrange
-            module = translate_blocked(network, plan, host().lanes)
+            tuner = Tuner(host(), self.threads, self.trials, weight_bytes)
+            arrange = tuner.arrange
+            sparse = SparseLayers(host(), self.threads, tuner.choose_tile, self.trials)
+            module = translate_blocked(network, plan, host().lanes, sparse)
         build(module, host(), self.threads, folder / LIBRARY, arrange)
 
     def load(self, folder: Path) -> Run:

@@ -27,6 +27,7 @@ from dlas.systems.tvm.layers import Kernel, per_channel
 from dlas.systems.tvm.order import ELEMENTWISE, channel_orders
 from dlas.systems.tvm.quantized import Array, constant
 from dlas.systems.tvm.rewrite import pool_first
+from dlas.systems.tvm.sparse import SparseLayers
 from dlas.target.blocks import block_channels, block_count, channel_at, interleaved, place
 
 #: 2ᶠ for |f| ≤ ½, by powers of f: degree 5, interpolated at Chebyshev's points.
@@ -36,10 +37,12 @@ MANTISSA_BITS = 23
 INJECTIVE = 2
 
 
-def translate_blocked(network: Network, plan: Plan, lanes: int) -> tvm.IRModule:
+def translate_blocked(
+    network: Network, plan: Plan, lanes: int, sparse: SparseLayers
+) -> tvm.IRModule:
     """As ``frontend.translate``, with blocks of ``lanes`` channels."""
     network = Network(pool_first(fold_batch_norm(network.model)))
-    return imported(BlockedImporter(network, plan, lanes), network)
+    return imported(BlockedImporter(network, plan, lanes, sparse), network)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class Blocked:
 
 
 class BlockedImporter(Importer):
-    def __init__(self, network: Network, plan: Plan, lanes: int) -> None:
-        super().__init__(network, plan)
+    def __init__(self, network: Network, plan: Plan, lanes: int, sparse: SparseLayers) -> None:
+        super().__init__(network, plan, sparse)
         self.lanes = lanes
         self.orders = channel_orders(network, plan, lanes)
 
@@ -162,6 +165,9 @@ class BlockedImporter(Importer):
         if row.op == "dense" and not attrs.get("transB"):
             weight = weight.T
         bias = np.broadcast_to(bias, row.out_channels).astype(np.float32)
+        step = self.plan.step(row.name)
+        if step.is_sparse:
+            return self.sparse.emit(self.bb, step, row, self.plain(inputs[0]), weight, bias)
         if primitive.template == "plain":
             return self.plain_layer(primitive, row, self.plain(inputs[0]), (weight, bias))
         return self.blocked_layer(primitive, row, inputs[0], (weight, bias))

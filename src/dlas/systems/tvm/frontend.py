@@ -24,6 +24,7 @@ from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
 from dlas.systems.tvm.layers import float_kernel, integer_kernel
 from dlas.systems.tvm.quantized import constant, quantized, vector
+from dlas.systems.tvm.sparse import SparseLayers
 
 #: What TVM's importer raises for an operator that it does not take: it has no class of its own.
 REFUSALS = (
@@ -31,11 +32,11 @@ REFUSALS = (
 )  # fmt: skip
 
 
-def translate(network: Network, plan: Plan) -> tvm.IRModule:
+def translate(network: Network, plan: Plan, sparse: SparseLayers) -> tvm.IRModule:
     """The network at batch 1 as a Relax module whose function ``main`` takes the image. Raises
     Refused where TVM has no translation."""
     network = Network(fold_batch_norm(network.model))
-    return imported(Importer(network, plan), network)
+    return imported(Importer(network, plan, sparse), network)
 
 
 def imported(importer: Importer, network: Network) -> tvm.IRModule:
@@ -50,11 +51,12 @@ def imported(importer: Importer, network: Network) -> tvm.IRModule:
 
 
 class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type information
-    def __init__(self, network: Network, plan: Plan) -> None:
+    def __init__(self, network: Network, plan: Plan, sparse: SparseLayers) -> None:
         shapes = {network.input_name: [1, *network.input_shape]}
         super().__init__(shapes, "float32", sanitize=False)
         self.rows = {row.name: row for row in network.layers}
         self.plan = plan
+        self.sparse = sparse
 
     def _convert_operator(
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
@@ -87,6 +89,10 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
         primitive = member("algorithms", self.plan.primitive(row.name))()
         bias = np.broadcast_to(bias.reshape(-1), row.out_channels)
         axis = 0 if row.op == "conv" or attrs.get("transB") else 1  # of the output channels
+        step = self.plan.step(row.name)
+        if step.is_sparse:
+            weight = np.moveaxis(weight, axis, 0)
+            return self.sparse.emit(self.bb, step, row, inputs[0], weight, bias)
         data, integers = quantized(inputs[0]), quantized(inputs[1])
         if data and integers and data.scale.size == 1 and integers.varies_along(axis):
             scale, weight = data.scale * integers.scale, np.moveaxis(integers.centred(), axis, 0)

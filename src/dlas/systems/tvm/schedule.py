@@ -7,9 +7,13 @@ is computed in one pass over the output.
 
 from __future__ import annotations
 
+from typing import Any
+
 import tvm
 from tvm import s_tir, tirx
 from tvm.s_tir.schedule import SBlockRV
+
+from dlas.layer import member
 
 MAIN = "main"
 
@@ -18,6 +22,10 @@ def schedule(kernel: tirx.PrimFunc, lanes: int, threads: int) -> tirx.PrimFunc:
     """The kernel in the untuned order, its vectors of at most ``lanes`` numbers; the outputs of a
     sum are shared among the threads."""
     order = s_tir.Schedule(tvm.IRModule({MAIN: kernel}), debug_mask="none")
+    form = sparse_form_in(order)
+    if form is not None:
+        form.apply(order, {"lanes": lanes}, threads)
+        return order.mod[MAIN]
     root = order.get_sblock("root", MAIN)
     for block in order.get_child_blocks(root):
         consumers = order.get_consumers(block)
@@ -28,6 +36,16 @@ def schedule(kernel: tirx.PrimFunc, lanes: int, threads: int) -> tirx.PrimFunc:
         for block in blocks:
             arrange(order, block, lanes, threads)
     return order.mod[MAIN]
+
+
+def sparse_form_in(order: s_tir.Schedule) -> Any:
+    """The sparse form of a primitive that this kernel is; None for other kernels."""
+    for block in order.get_child_blocks(order.get_sblock("root", MAIN)):
+        primitive, form, _ = order.get(block).name_hint.partition("_sparse_template")
+        if form:
+            found: Any = member("algorithms", primitive)()
+            return found.sparse
+    return None
 
 
 def is_elementwise(order: s_tir.Schedule, block: SBlockRV) -> bool:

@@ -11,7 +11,7 @@ from tvm import s_tir, tirx
 
 from dlas.layer import member
 from dlas.systems.tvm.prefetch import with_prefetch
-from dlas.systems.tvm.schedule import MAIN, is_elementwise, is_sum
+from dlas.systems.tvm.schedule import MAIN, is_elementwise, is_sum, sparse_form_in
 from dlas.target import Target
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ def opened(kernel: tirx.PrimFunc) -> s_tir.Schedule:
 
 
 def primitive_in(order: s_tir.Schedule) -> TemplatePrimitive | None:
-    """The primitive that has a block in this kernel."""
+    """The primitive, or its sparse form, that has a block in this kernel."""
+    found: Any = sparse_form_in(order)
     for block in order.get_child_blocks(order.get_sblock("root", MAIN)):
         name = order.get(block).name_hint
-        if name.endswith("_template"):
-            found: Any = member("algorithms", name.removesuffix("_template"))()
-            return found  # type: ignore[no-any-return]
-    return None
+        if found is None and name.endswith("_template"):
+            found = member("algorithms", name.removesuffix("_template"))()
+    return found  # type: ignore[no-any-return]
 
 
 def weight_of(order: s_tir.Schedule) -> int:

@@ -4,6 +4,7 @@ measured, and the best is remembered.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in
 from dlas.target import Target
 
 if TYPE_CHECKING:
+    from dlas.algorithms.sparse.kernel import Kernel
     from dlas.algorithms.template import Knobs
 
 #: Goes up when a template gives other loops for the same knobs.
@@ -73,6 +75,46 @@ class Tuner:
         self.store.put(key, candidates[best], seconds[best])
         return candidates[best]
 
+    def choose_tile(self, kernels: Sequence[Kernel]) -> Kernel:
+        """The fastest of a sparse layer's kernels, with its own weights: where its zeros are
+        decides which tile is best."""
+        key = self.tile_key(kernels)
+        known = self.store.get(key)
+        if known is not None:
+            return kernels[known["candidate"]]
+        if len(kernels) == 1 or self.spent_s > BUDGET_S:
+            return kernels[0]
+        start = time.monotonic()
+        runs = [self.sparse_run(kernel) for kernel in kernels]
+        times = interleaved(runs)
+        self.spent_s += time.monotonic() - start
+        best = int(np.argmin(times))
+        self.store.put(key, {"candidate": best}, times[best])
+        return kernels[best]
+
+    def tile_key(self, kernels: Sequence[Kernel]) -> str:
+        tiles = (repr(kernel.tile) for kernel in kernels)
+        weights = hashlib.sha256(b"".join(a.tobytes() for a in kernels[0].packed.arrays))
+        tools = distribution_version("apache-tvm"), str(REVISION)
+        return kernel_key(
+            (*tiles, weights.hexdigest(), self.target.name, str(self.threads), *tools)
+        )
+
+    def sparse_run(self, kernel: Kernel) -> Callable[[], float]:
+        order = opened(kernel.function())
+        form = primitive_in(order)
+        assert form is not None
+        form.apply(order, form.candidates(order, self.target)[0], self.threads)
+        main = order.mod["main"].with_attr("global_symbol", "main")
+        built = compiled(tvm.IRModule({"main": main}), self.target, self.threads).jit()
+        random = np.random.default_rng(0)
+        image, *_, bias, output = (
+            random.random(tuple(map(int, each.shape)), np.float32) for each in main.params
+        )
+        given = (image, *kernel.packed.arrays, bias, output)
+        arguments = [tvm.runtime.tensor(np.ascontiguousarray(value)) for value in given]
+        return partial(seconds, built["main"], [arguments])
+
     def key(self, kernel: tirx.PrimFunc) -> str:
         text = kernel.without_attr("global_symbol").script()
         tools = distribution_version("apache-tvm"), str(REVISION), str(self.trials)
@@ -86,12 +128,7 @@ class Tuner:
             tried = by_template(kernel, knobs, self.threads).with_attr("global_symbol", "main")
             built = compiled(tvm.IRModule({"main": tried}), self.target, self.threads).jit()
             runs.append(partial(seconds, built["main"], arguments))
-        again = [max(1, math.ceil(SHORTEST_S / len(arguments) / run())) for run in runs]
-        rounds = [
-            [min(run() for _ in range(number)) for run, number in zip(runs, again, strict=True)]
-            for _ in range(ROUNDS)
-        ]
-        return [min(times) for times in zip(*rounds, strict=True)]
+        return interleaved(runs, len(arguments))
 
     def arguments(self, kernel: tirx.PrimFunc) -> list[list[tvm.runtime.Tensor]]:
         """What the kernel is called with in turns: the same images and other weights."""
@@ -103,6 +140,16 @@ class Tuner:
             same = [tvm.runtime.tensor(value) for value in values]
             copies = [tvm.runtime.tensor(values[weight]) for _ in range(min(held, COPIES) or 1)]
         return [[*same[:weight], copy, *same[weight + 1 :]] for copy in copies]
+
+
+def interleaved(runs: Sequence[Callable[[], float]], calls: int = 1) -> list[float]:
+    """The shortest time of each, in turns; one run is so many calls."""
+    again = [max(1, math.ceil(SHORTEST_S / calls / run())) for run in runs]
+    rounds = [
+        [min(run() for _ in range(number)) for run, number in zip(runs, again, strict=True)]
+        for _ in range(ROUNDS)
+    ]
+    return [min(times) for times in zip(*rounds, strict=True)]
 
 
 def seconds(kernel: Callable[..., None], arguments: Sequence[Sequence[Any]]) -> float:
