@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dlas.network import Network
-from dlas.optimizations.allocation import Curve, allocated
+from dlas.optimizations.allocation import allocated
 from dlas.optimizations.magnitude import Block, magnitude_masks, zeroed
+from dlas.optimizations.sensitivity import Curve
 from dlas.testing.networks import TINY, tiny
 
 names = st.sampled_from(sorted(TINY))

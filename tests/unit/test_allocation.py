@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from onnx import numpy_helper
 
 from dlas.context import Context
 from dlas.errors import InputError, SpecError
+from dlas.evaluate import scores
 from dlas.network import Network
 from dlas.network.builder import Builder
-from dlas.optimizations.allocation import Curve, allocated
+from dlas.optimizations.allocation import allocated
+from dlas.optimizations.sensitivity import Curve
 from dlas.optimizations.weight_pruning import WeightPruning
 from dlas.spec import parse_member
 from dlas.testing.networks import noise, tiny
@@ -103,6 +106,29 @@ def test_fine_tuning_holds_the_zeros(context: Context) -> None:
     found = by_gain(context, sparsity=0.5, steps=2, fine_tune=short, block=(2, 2))
     assert found.sparsity == pytest.approx(0.5, abs=0.02)
     assert sparsities(found)["idle"] > 0.9
+
+
+def test_a_killed_measurement_goes_on_where_it_was(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlas.optimizations import sensitivity
+
+    whole = by_gain(replace(context, checkpoints=context.folder / "others"), sparsity=0.5)
+    runs = 0
+
+    def counted(*given: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        if runs == 20:  # in the third layer
+            raise KeyboardInterrupt
+        return scores(*given)
+
+    monkeypatch.setattr(sensitivity, "scores", counted)
+    with pytest.raises(KeyboardInterrupt):
+        by_gain(context, sparsity=0.5)
+    runs = 100
+    assert sparsities(by_gain(context, sparsity=0.5)) == sparsities(whole)
+    assert runs == 100 + 1 + 2 * 7
 
 
 def test_zeros_that_are_there_count(context: Context) -> None:

@@ -1,58 +1,25 @@
-"""How sparse each layer becomes: chosen by what it gains per loss, which is measured.
+"""How sparse each layer becomes: chosen by what it gains per loss.
 
-The loss is the mean Kullback-Leibler divergence of the class probabilities from those of the given
-network, in nats: by how much the cross-entropy to the network's own answers rises. It needs no
-labels, and means the same for a network with random weights. Layers are measured one at a time;
-that losses add up is the assumption (as in Frantar & Alistarh 2022, "SPDY").
+Layers are measured one at a time (``dlas.optimizations.sensitivity``); that their losses add up is
+an assumption (as in Frantar & Alistarh 2022, "SPDY").
 """
 
 from __future__ import annotations
 
 import heapq
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from dlas.context import Context
-from dlas.data import Data
-from dlas.errors import InputError
-from dlas.evaluate import scores
-from dlas.network import LayerRow, Network
-from dlas.optimizations.magnitude import Block, masks_with_zeros, zeroed
+from dlas.network import Network
+from dlas.optimizations.sensitivity import Curve
 
 REPORT = "sparsities.json"
 
-#: Shares of zeros at which a layer is measured.
-LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-HIGHEST = LEVELS[-1]
-
 #: Nats that every level costs besides, so that where none is lost the greatest gain comes first.
 FLOOR = 1e-9
-
-#: Layer → share of zeros → seconds.
-Costs = Mapping[str, Mapping[float, float]]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One layer at growing numbers of zeros, first those it has already, at no loss and no gain.
-
-    ``weight``: the initializer's name, ``weights``: how many it has; ``losses`` in nats, ``gains``
-    in MACs or seconds of one inference."""
-
-    layer: str
-    weight: str
-    weights: int
-    zeros: tuple[int, ...]
-    losses: tuple[float, ...]
-    gains: tuple[float, ...]
-    unit: Literal["macs", "s"] = "macs"
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,104 +38,6 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
     sparsity: float
     gain_unit: str
     measured: tuple[Level, ...]
-
-
-# -- measuring ---------------------------------------------------------------------------------
-
-
-def measured(
-    network: Network, data: Data, block: Block, samples: int, costs: Path | None, context: Context
-) -> list[Curve]:
-    """A curve per layer, on the first ``samples`` calibration images; layers × levels runs.
-
-    One thread, whatever the context has: sums round otherwise with another number."""
-    if len(data.calibration) < samples:
-        raise InputError(
-            f"weight_pruning measures layers on {samples} images and the data set has "
-            f"{len(data.calibration)}: lower samples, or give the data set more calibration images"
-        )
-    images = data.calibration.images(slice(samples))
-    rows: dict[str, list[LayerRow]] = {}
-    for row in network.layers:
-        rows.setdefault(row.weight, []).append(row)
-    seconds = read_costs(costs, network) if costs is not None else None
-    expected = _log_probabilities(network, images)
-    curves = []
-    for index, (weight, sharing) in enumerate(rows.items()):
-        context.progress(index / len(rows), f"pruning {sharing[0].name} alone")
-        size = sharing[0].weights
-        present = size - sharing[0].nonzeros
-        counts = sorted({math.ceil(level * size) for level in LEVELS})
-        zeros = (present, *[count for count in counts if count > present])
-        losses = [0.0]
-        for count in zeros[1:]:
-            alone = zeroed(network, masks_with_zeros(network, {weight: count}, block))
-            losses.append(_divergence(expected, _log_probabilities(alone, images)))
-        gains = [
-            sum(_gain(row, present / size, count / size, seconds) for row in sharing)
-            for count in zeros
-        ]
-        unit: Literal["macs", "s"] = "macs" if seconds is None else "s"
-        curves.append(
-            Curve(sharing[0].name, weight, size, zeros, tuple(losses), tuple(gains), unit)
-        )
-    return curves
-
-
-def _log_probabilities(network: Network, images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, classes)."""
-    found = scores(network, images).astype(np.float64)
-    if not np.isfinite(found).all():
-        raise InputError("the network's scores of the calibration images are not all finite")
-    found -= found.max(axis=1, keepdims=True)
-    return np.asarray(found - np.log(np.exp(found).sum(axis=1, keepdims=True)))
-
-
-def _divergence(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    return float((np.exp(expected) * (expected - found)).sum(axis=1).mean())
-
-
-def _gain(row: LayerRow, before: float, after: float, costs: Costs | None) -> float:
-    """Between the costs' levels in a straight line; above the last no more."""
-    if costs is None:
-        return (after - before) * row.macs
-    levels, seconds = zip(*sorted(costs[row.name].items()), strict=True)
-    then, now = np.interp([before, after], levels, seconds)
-    return float(then - now)
-
-
-def read_costs(path: Path, network: Network) -> Costs:
-    """``{layer: {share of zeros: seconds}}`` with every layer of the network, each with its time
-    without zeros. InputError says what of the file is something else."""
-    try:
-        read = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, float]])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}; write {{layer: {{level: seconds}}}}") from None
-    found = {layer: _levels(times, f"{path}: layer {layer!r}") for layer, times in read.items()}
-    for row in network.layers:
-        if row.name not in found:
-            raise InputError(f"{path}: the network's layer {row.name!r} is missing")
-    return found
-
-
-def _levels(times: Mapping[str, float], place: str) -> dict[float, float]:
-    found = {}
-    for text, seconds in times.items():
-        try:
-            level = float(text)
-        except ValueError:
-            level = math.nan
-        if not 0 <= level <= 1:
-            raise InputError(f"{place}: the level {text!r} is not a share of zeros in [0, 1]")
-        if not seconds >= 0:
-            raise InputError(f"{place}: {seconds:g} seconds at the level {text}")
-        found[level] = seconds
-    if 0.0 not in found or len(found) < 2:
-        raise InputError(f"{place} needs its seconds at the level 0 and at one more")
-    return found
-
-
-# -- choosing ----------------------------------------------------------------------------------
 
 
 def allocated(curves: Sequence[Curve], zeros: int) -> dict[str, int]:

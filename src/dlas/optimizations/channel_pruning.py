@@ -38,9 +38,9 @@ class ChannelPruning(GradualPruning, frozen=True, kw_only=True):
     ``fine_tune`` trains the rest after each of ``steps`` steps of growing sparsity
     (``dlas.optimizations.gradual``).
 
-    ``keep_shape``: in the end the channels are there again, as zeros, with zeros for all that
-    belongs to them: the network has its old shape and computes what the smaller one does, for
-    weight formats that leave zero channels out."""
+    ``keep_shape``: in the end, after training, the channels are put back as zeros, with zeros for
+    all that belongs to them: the network has its old shape and computes what the smaller one does,
+    for weight formats that leave zero channels out."""
 
     name: ClassVar[str] = "channel_pruning"
     distributions: ClassVar[tuple[str, ...]] = ("torch", "torch-pruning")

@@ -12,9 +12,10 @@ from dlas.data import Data
 from dlas.errors import SpecError
 from dlas.layer import InputPath, distribution_version
 from dlas.network import Network
-from dlas.optimizations.allocation import HIGHEST, allocated, measured, write_report
+from dlas.optimizations.allocation import allocated, write_report
 from dlas.optimizations.gradual import GradualPruning
 from dlas.optimizations.magnitude import magnitude_masks, masks_with_zeros, zeroed
+from dlas.optimizations.sensitivity import HIGHEST, measured
 from dlas.training import Masks
 
 Size = Annotated[int, msgspec.Meta(ge=1)]
@@ -31,9 +32,10 @@ class WeightPruning(GradualPruning, frozen=True, kw_only=True):
 
     ``scope``: least in the whole network ("global"), in each layer ("layer"), or in each layer to a
     sparsity of its own, chosen by what the layer gains per loss ("gain"). For that every layer is
-    pruned alone to several levels, and the network run on the first ``samples`` calibration images
-    (``dlas.optimizations.allocation``). The gain is MACs saved, or seconds where ``costs`` names a
-    file of them; ``sparsities.json`` beside the network says what was measured and chosen.
+    pruned alone to several levels; how far the scores of the first ``samples`` calibration images
+    then move is the loss (``dlas.optimizations.sensitivity``). The gain is MACs saved, or seconds
+    where ``costs`` names a JSON file of them, ``{layer: {share of zeros: seconds}}``.
+    ``sparsities.json`` beside the network says what was measured and chosen.
 
     ``fine_tune`` trains the other weights after each of ``steps`` steps of growing sparsity
     (``dlas.optimizations.gradual``)."""
