@@ -67,7 +67,8 @@ def test_the_share_is_exact_to_a_block(
     network = scattered(tiny(name), before)
     found = zeroed(network, magnitude_masks(network, share, scope, block))
     old, new = weights(network), weights(found)
-    pools = [(old, new)] if scope == "global" else [([a], [b]) for a, b in zip(old, new)]  # noqa: B905
+    layers = [([a], [b]) for a, b in zip(old, new, strict=True)]
+    pools = [(old, new)] if scope == "global" else layers
     for given_, pruned in pools:
         size = sum(weight.size for weight in given_)
         zeros = sum(int((weight == 0).sum()) for weight in pruned)
