@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dlas.algorithms.formats import Bsr
 from dlas.network import Network
 from dlas.optimizations.allocation import allocated
 from dlas.optimizations.magnitude import Block, magnitude_masks, zeroed
@@ -118,6 +119,19 @@ def rounded(network: Network, values: int) -> Network:
             value = np.round(numpy_helper.to_array(tensor) * values) / np.float32(values)
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     return Network(model)
+
+
+@settings(max_examples=20, deadline=None)
+@given(names, shares, st.sampled_from([(1, 1), (4, 4), (16, 1), (1, 16), (3, 5)]))
+def test_the_format_stores_what_stayed_and_no_zero(name: str, share: float, block: Block) -> None:
+    found = zeroed(tiny(name), magnitude_masks(tiny(name), share, "global", block))
+    for row in found.layers:
+        weight = found.initializers[row.weight]
+        weight = weight.reshape(*weight.shape[:2], *row.kernel)
+        stored = Bsr.of(weight, block)
+        widths = [part.size for part in cut(weight, block) if part.any()]
+        assert len(stored.values) == len(widths)
+        assert stored.nonzeros == sum(widths) == row.nonzeros
 
 
 # -- zeros per layer -----------------------------------------------------------------------------

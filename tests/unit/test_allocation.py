@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
+from dlas.algorithms.formats.bsr import LONGEST_SIDE
 from dlas.context import Context
 from dlas.errors import InputError, SpecError
 from dlas.evaluate import scores
@@ -152,10 +153,11 @@ def test_a_level_behind_a_worse_one_is_seen() -> None:
 @pytest.mark.parametrize(
     "fields,sentence",
     [
-        ({"block": [0, 4]}, r"^\$\.block\[0\]: 0 is not in \[1, inf\)"),
+        ({"block": [0, 4]}, r"^\$\.block\[0\]: 0 is not in \[1, 64\]"),
+        ({"block": [4, 65]}, r"^\$\.block\[1\]: 65 is not in \[1, 64\]"),
         ({"block": [4]}, r"^\$\.block: \[4\] is not a list of 2"),
         ({"block": 4}, r"^\$\.block: 4 is not a list of 2"),
-        ({"block": [1.5, 1]}, r"^\$\.block\[0\]: 1.5 is not a whole number in \[1, inf\)"),
+        ({"block": [1.5, 1]}, r"^\$\.block\[0\]: 1.5 is not a whole number in \[1, 64\]"),
         ({"scope": "gains"}, r"^\$\.scope: .*did you mean 'gain'"),
         ({"scope": "gain", "samples": 0}, r"^\$\.samples: 0 is not in \[1, inf\)"),
         ({"scope": "gain", "sparsity": 0.995},
@@ -166,6 +168,13 @@ def test_a_level_behind_a_worse_one_is_seen() -> None:
 def test_specs(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SpecError, match=sentence):
         parse_member("optimizations", {"name": "weight_pruning", "sparsity": 0.5, **fields}, "$")
+
+
+def test_blocks_are_as_large_as_those_of_the_format() -> None:
+    fields = {"weight_pruning": 0.5, "block": [LONGEST_SIDE, LONGEST_SIDE]}
+    parse_member("optimizations", fields, "$")
+    with pytest.raises(SpecError, match=r"^\$\.block\[0\]: "):
+        parse_member("optimizations", {**fields, "block": [LONGEST_SIDE + 1, 1]}, "$")
 
 
 def test_labels() -> None:

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from dlas.algorithms.formats import KeptChannels
 from dlas.context import Context
 from dlas.data import Data
 from dlas.errors import Refused, SpecError
@@ -320,6 +321,10 @@ def as_zeros(network: Network, context: Context, **fields: Any) -> tuple[Network
 
 def check_zeros(network: Network, removed: Network, left: Network) -> None:
     assert [row.weights for row in left.layers] == [row.weights for row in network.layers]
+    for smaller, row in zip(removed.layers, left.layers, strict=True):
+        weight = left.initializers[row.weight]
+        weight = weight.reshape(*weight.shape[:2], *row.kernel)
+        assert KeptChannels.of(weight, row.groups).weight.size == smaller.weights, row.name
     assert removed.effective_macs == left.effective_macs < network.macs
     images = noise_images(network.input_shape, 3)
     expected = scores(removed, images)

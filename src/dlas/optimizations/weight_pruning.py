@@ -18,7 +18,8 @@ from dlas.optimizations.magnitude import magnitude_masks, masks_with_zeros, zero
 from dlas.optimizations.sensitivity import HIGHEST, measured
 from dlas.training import Masks
 
-Size = Annotated[int, msgspec.Meta(ge=1)]
+#: Channels; the weight format bsr has no larger blocks.
+Side = Annotated[int, msgspec.Meta(ge=1, le=64)]
 
 
 class WeightPruning(GradualPruning, frozen=True, kw_only=True):
@@ -28,7 +29,7 @@ class WeightPruning(GradualPruning, frozen=True, kw_only=True):
 
     ``block``: weights go in blocks of so many output × input channels at one tap of the kernel, by
     their mean magnitude; input channels are those of a group, so that blocks of depthwise layers
-    have one. The share is then exact to one block.
+    have one: the blocks of the weight format bsr. The share is then exact to one block.
 
     ``scope``: least in the whole network ("global"), in each layer ("layer"), or in each layer to a
     sparsity of its own, chosen by what the layer gains per loss ("gain"). For that every layer is
@@ -46,7 +47,7 @@ class WeightPruning(GradualPruning, frozen=True, kw_only=True):
     extra: ClassVar[str] = "torch"
 
     scope: Literal["global", "layer", "gain"] = "global"
-    block: tuple[Size, Size] = (1, 1)
+    block: tuple[Side, Side] = (1, 1)
     samples: Annotated[int, msgspec.Meta(ge=1)] = 64
     costs: InputPath | None = None
 
