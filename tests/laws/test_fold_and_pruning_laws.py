@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dlas.evaluate import scores
 from dlas.network import Network
 from dlas.network.fold import fold_batch_norm
-from dlas.optimizations.weight_pruning import magnitude_masks
+from dlas.optimizations.magnitude import magnitude_masks, zeroed
 from dlas.testing.networks import TINY, noise_images, randomized, tiny
 
 names = st.sampled_from(sorted(TINY))
@@ -54,8 +54,6 @@ def test_folding_keeps_zeros_and_layers(name: str, share: float) -> None:
 
 
 def pruned(network: Network, share: float, scope: str) -> Network:
-    from dlas.optimizations.weight_pruning import zeroed
-
     return zeroed(network, magnitude_masks(network, share, scope))  # type: ignore[arg-type]
 
 

@@ -8,25 +8,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from dlas.algorithms.formats import KeptChannels
 from dlas.context import Context
 from dlas.data import Data
 from dlas.errors import Refused, SpecError
 from dlas.evaluate import scores
+from dlas.models.base import Model
 from dlas.network import Network
 from dlas.network.builder import Builder
 from dlas.network.channels import fixed_layers
 from dlas.optimizations.base import Optimization
 from dlas.optimizations.channel_pruning import ChannelPruning
 from dlas.optimizations.gradual import shares
+from dlas.optimizations.magnitude import magnitude_masks
 from dlas.optimizations.weight_pruning import WeightPruning
 from dlas.spec import parse_member
-from dlas.testing.networks import TINY, noise, noise_images, tiny
+from dlas.testing.networks import TINY, noise, noise_images, randomized, tiny
+from dlas.testing.noise import noise_data
 from dlas.training import Recipe
 
 torch = pytest.importorskip("torch")
@@ -83,6 +88,42 @@ def test_equal_magnitudes_do_not_overshoot(context: Context) -> None:
     total = sum(row.weights for row in network.layers)
     found = pruned(WeightPruning(sparsity=0.5), network, context)
     assert total - found.nonzeros == round(0.5 * total)
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_blocks_stay_zero_in_fine_tuning(scope: Any, context: Context) -> None:
+    how = WeightPruning(sparsity=0.8, steps=2, fine_tune=SHORT, block=(4, 2), scope=scope)
+    found = pruned(how, tiny("residual"), context)
+    assert found.sparsity == pytest.approx(0.8, abs=0.02)
+    weight = found.initializers["conv3.weight"].reshape(4, 4, 8, 2, 9)  # 16 × 16 × 3 × 3
+    zeros = (weight == 0).sum(axis=(1, 3))
+    assert set(zeros.ravel()) == {0, 8}
+
+
+def test_depthwise_blocks_have_one_input_channel(context: Context) -> None:
+    how = WeightPruning(sparsity=0.5, block=(8, 4), scope="layer")
+    found = pruned(how, tiny("inverted_residual"), context)
+    zeros = (found.initializers["depthwise.weight"].reshape(3, 8, 9) == 0).sum(axis=1)
+    assert set(zeros.ravel()) == {0, 8}
+    assert zeros.sum() == 24 * 9 // 2 // 8 * 8
+
+
+def test_blocks_lie_alike_in_a_transposed_matrix() -> None:
+    network = tiny("plain")
+    model = network.edited()
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "transB":
+                attribute.i = 0
+    dense = [row.weight for row in network.layers if row.op == "dense"]
+    for tensor in model.graph.initializer:
+        if tensor.name in dense:
+            turned = np.ascontiguousarray(numpy_helper.to_array(tensor).T)
+            tensor.CopyFrom(numpy_helper.from_array(turned, tensor.name))
+    expected = magnitude_masks(network, 0.5, "global", (4, 8))
+    found = magnitude_masks(Network(model), 0.5, "global", (4, 8))
+    for weight, mask in expected.items():
+        np.testing.assert_array_equal(found[weight], mask.T if weight in dense else mask)
 
 
 def test_what_is_zero_stays_zero(context: Context) -> None:
@@ -266,6 +307,76 @@ def test_weights_pruned_before_stay_pruned(context: Context) -> None:
     sparse = pruned(WeightPruning(sparsity=0.8), tiny("residual"), context)
     found = pruned(ChannelPruning(sparsity=0.3, fine_tune=SHORT), sparse, context)
     assert found.sparsity > 0.6
+
+
+# -- channels that are left as zeros ---------------------------------------------------------------
+
+
+def as_zeros(network: Network, context: Context, **fields: Any) -> tuple[Network, Network]:
+    """The network without channels, and with them as zeros."""
+    how = ChannelPruning(**{"sparsity": 0.5, **fields})
+    removed = pruned(how, network, context)
+    return removed, pruned(msgspec.structs.replace(how, keep_shape=True), network, context)
+
+
+def check_zeros(network: Network, removed: Network, left: Network) -> None:
+    assert [row.weights for row in left.layers] == [row.weights for row in network.layers]
+    for smaller, row in zip(removed.layers, left.layers, strict=True):
+        weight = left.initializers[row.weight]
+        weight = weight.reshape(*weight.shape[:2], *row.kernel)
+        assert KeptChannels.of(weight, row.groups).weight.size == smaller.weights, row.name
+    assert removed.effective_macs == left.effective_macs < network.macs
+    images = noise_images(network.input_shape, 3)
+    expected = scores(removed, images)
+    close = 1e-5 * float(np.abs(expected).max())
+    np.testing.assert_allclose(scores(left, images), expected, rtol=1e-5, atol=close)
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("name", PRUNABLE)
+def test_zeros_compute_what_removal_does(name: str, scope: Any, context: Context) -> None:
+    network = network_named(name)
+    check_zeros(network, *as_zeros(network, context, scope=scope))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"resnet": 20},
+        {"resnet": 18, "width": 0.125},
+        {"name": "mobilenetv2", "width": 0.25},
+        {"densenet": 121},
+    ],
+    ids=str,
+)
+def test_zeros_in_networks_of_the_zoo(model: dict[str, Any], context: Context) -> None:
+    member = parse_member("models", model, "$")
+    assert isinstance(member, Model)
+    network = randomized(member.build(noise_data((3, 32, 32), 10)))
+    check_zeros(network, *as_zeros(network, context))
+
+
+@pytest.mark.parametrize("name", ["residual", "inverted_residual", "dense_block"])
+def test_fine_tuning_holds_channels_at_zero(name: str, context: Context) -> None:
+    network = tiny(name)
+    removed, left = as_zeros(network, context, steps=3, fine_tune=SHORT)
+    check_zeros(network, removed, left)
+    report = json.loads((context.folder / "channels.json").read_text())
+    assert [row["after"] for row in report] == [row.out_channels for row in removed.layers]
+    for row, old in zip(left.layers, report, strict=True):
+        weight = left.initializers[row.weight]
+        rows = np.abs(weight).reshape(len(weight), -1).sum(axis=1)
+        assert (rows != 0).sum() == old["after"]
+
+
+def test_filters_biases_and_shifts_are_zero(context: Context) -> None:
+    _, left = as_zeros(tiny("plain"), context)
+    gone = ~left.initializers["conv1.weight"].any(axis=(1, 2, 3))
+    assert gone.sum() == 4
+    for name in ("conv1.bias", "bn1.weight", "bn1.bias"):
+        assert (left.initializers[name] == 0).tolist() == gone.tolist()
+    read = left.initializers["fc1.weight"].reshape(-1, 8, 64).any(axis=(0, 2))
+    assert read.tolist() == (~gone).tolist()
 
 
 # -- both --------------------------------------------------------------------------------------

@@ -36,7 +36,11 @@ class ChannelPruning(GradualPruning, frozen=True, kw_only=True):
     ``scope``: each layer loses this share, or the network as a whole, norms being divided by their
     layer's mean. A layer keeps a multiple of ``round_to`` channels, the nearest, at least one.
     ``fine_tune`` trains the rest after each of ``steps`` steps of growing sparsity
-    (``dlas.optimizations.gradual``)."""
+    (``dlas.optimizations.gradual``).
+
+    ``keep_shape``: in the end, after training, the channels are put back as zeros, with zeros for
+    all that belongs to them: the network has its old shape and computes what the smaller one does,
+    for weight formats that leave zero channels out."""
 
     name: ClassVar[str] = "channel_pruning"
     distributions: ClassVar[tuple[str, ...]] = ("torch", "torch-pruning")
@@ -45,6 +49,7 @@ class ChannelPruning(GradualPruning, frozen=True, kw_only=True):
 
     scope: Literal["global", "layer"] = "layer"
     round_to: Annotated[int, msgspec.Meta(ge=1)] = 1
+    keep_shape: bool = False
 
     def refuses(self, network: Network) -> str | None:
         sentence = super().refuses(network)
@@ -66,7 +71,7 @@ class ChannelPruning(GradualPruning, frozen=True, kw_only=True):
 
         pruned = self.prune_gradually(network, data, context, prune)
         _write_report(context.folder, network, pruned)
-        return pruned
+        return remover.restored(network, pruned) if self.keep_shape else pruned
 
 
 def _write_report(folder: Path, before: Network, after: Network) -> None:

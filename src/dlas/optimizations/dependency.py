@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch_pruning as tp
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlas.errors import Refused
@@ -35,6 +37,9 @@ class ChannelRemover:
     def __init__(self, scope: str, round_to: int) -> None:
         self.scope, self.round_to = scope, round_to
         self.at_first: dict[str, int] = {}
+        #: Which numbers of the first network's parameters and statistics are still there, by the
+        #: node that reads them and the position among its inputs.
+        self.staying: dict[tuple[str, int], NDArray[np.bool_]] = {}
 
     def prune(self, network: Network, share: float) -> Network:
         """The network without ``share`` of its prunable channels; itself where nothing is to go.
@@ -56,14 +61,40 @@ class ChannelRemover:
             going = torch.argsort(group.norms, stable=True)[: len(group.norms) - keep].tolist()
             if going:
                 removals[module.get_submodule(group.root)] = going
+        state = module.state_dict()
+        gone = {link.parameter: torch.zeros(state[link.parameter].shape, dtype=torch.bool)
+                for link in module.links}  # fmt: skip
+        paths = {layer: path for path, layer in module.named_modules()}
         with torch.no_grad():
             for layer, going in removals.items():
-                _silence(graph, _dependent(graph, layer, going))
+                dependent = _dependent(graph, layer, going)
+                _silence(graph, dependent)
+                _mark(graph, dependent, paths, gone)
             expected = module(images)
             for layer, going in removals.items():
                 _dependent(graph, layer, going).prune()
             _check_equal(module, images, expected)
+        for link in module.links:
+            stays = (~gone[link.parameter]).numpy()
+            place = self.staying.setdefault((link.node, link.position), np.ones_like(stays))
+            place[place] = stays.ravel()
         return write_back(network, module)
+
+    def restored(self, first: Network, pruned: Network) -> Network:
+        """The pruned network in the shape of the first: the channels that went are there again with
+        zeros for their filters, biases, BatchNorm's scale and shift, and the weights that read
+        them. It computes the same scores."""
+        if not self.staying:
+            return pruned
+        module, small = to_torch(first, trainable=True), to_torch(pruned, trainable=True)
+        state, left = module.state_dict(), small.state_dict()
+        names = {(link.node, link.position): link.parameter for link in small.links}
+        for link in module.links:
+            place, value = (link.node, link.position), state[link.parameter]
+            if not link.name.startswith("running"):  # statistics, which a scale of zero silences
+                value.zero_()
+            value[torch.from_numpy(self.staying[place])] = left[names[place]].flatten()
+        return write_back(first, module)
 
     def _counts(self, groups: list[Group], share: float) -> list[int]:
         """How many channels each group loses, before rounding."""
@@ -119,6 +150,21 @@ def _silence(graph: Any, dependent: Any) -> None:
         reads = graph.is_in_channel_pruning_fn(handler)
         if isinstance(layer, PRUNABLE) and reads and not graph.is_out_channel_pruning_fn(handler):
             layer.weight[:, item.idxs] = 0
+
+
+def _mark(graph: Any, dependent: Any, paths: dict[nn.Module, str], gone: dict[str, Tensor]) -> None:
+    """Say of all numbers that belong to channels about to be removed that they are gone."""
+    for item in dependent.items:
+        layer, handler = item.dep.target.module, item.dep.handler
+        if layer not in paths:  # an operator of the graph
+            continue
+        writes = not isinstance(layer, PRUNABLE) or graph.is_out_channel_pruning_fn(handler)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            mark = gone.get(f"{paths[layer]}.{name}")
+            if mark is not None and writes:
+                mark[item.idxs] = True
+            elif mark is not None and name == "weight":
+                mark[:, item.idxs] = True
 
 
 def _check_equal(module: nn.Module, images: Tensor, expected: Tensor) -> None:
