@@ -42,13 +42,12 @@ class Kernel:
     @property
     def rows(self) -> int:
         """Of blocks of output channels."""
-        return self.packed.pointers.shape[1] - 1
+        return int(self.packed.pointers.shape[1]) - 1
 
     @property
     def in_order(self) -> bool:
         """Whether a tile's positions are neighbours in the images too, row after row."""
-        tile = self.tile
-        return tile.flat or (tile.pitch == tile.width and tile.number[1] == 1)
+        return self.tile.flat or self.tile.pitch == self.tile.width and self.tile.number[1] == 1
 
     def function(self) -> Any:
         """A ``tvm.tirx.PrimFunc``: image (N, C, H, W), ``packed.arrays``, bias (K) → (N, K, P, Q)."""
@@ -58,47 +57,45 @@ class Kernel:
         tile, row, packed = self.tile, self.tile.row, self.packed
         span, (tiles, tall) = tile.vectors * tile.lanes, (tile.tiles, self.rows * packed.block[0])
         names = ("values", "offsets", "pointers", "channels")
-        with IRBuilder() as builder:
-            with T.prim_func(is_private=True, s_tir=True):
-                T.func_name("sparse")
-                T.func_attr({"op_pattern": ELEMENTWISE_MAY_FOLLOW, "tirx.noalias": True})
-                image = argument("image", (self.batch, row.in_channels, *row.input_hw))
-                given = {
-                    name: argument(name, array.shape, str(array.dtype))
-                    for name, array in zip(names, packed.arrays, strict=True)
-                }
-                bias = argument("bias", (row.out_channels,))
-                result = (self.batch, row.out_channels, *row.output_hw)
-                out = argument("out", result)
-                sums = T.sblock_alloc_buffer((self.batch * tiles, tall, span), "float32")
-                with T.grid(*map(int64, (self.batch * tiles, self.parts, 1))) as (at, part, whole):
-                    with T.sblock(self.stage):
-                        at = T.axis.spatial(int64(self.batch * tiles), at)
-                        part, whole = (
-                            T.axis.spatial(int64(self.parts), part),
-                            T.axis.spatial(int64(1), whole),
+        with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
+            T.func_name("sparse")
+            T.func_attr({"op_pattern": ELEMENTWISE_MAY_FOLLOW, "tirx.noalias": True})
+            image = argument("image", (self.batch, row.in_channels, *row.input_hw))
+            given = {
+                name: argument(name, array.shape, str(array.dtype))
+                for name, array in zip(names, packed.arrays, strict=True)
+            }
+            bias = argument("bias", (row.out_channels,))
+            result = (self.batch, row.out_channels, *row.output_hw)
+            out = argument("out", result)
+            sums = T.sblock_alloc_buffer((self.batch * tiles, tall, span), "float32")
+            with T.grid(*map(int64, (self.batch * tiles, self.parts, 1))) as (at, part, whole):
+                with T.sblock(self.stage):
+                    at = T.axis.spatial(int64(self.batch * tiles), at)
+                    part, whole = (
+                        T.axis.spatial(int64(self.parts), part),
+                        T.axis.spatial(int64(1), whole),
+                    )
+                    T.reads(
+                        *(
+                            x[tuple(slice(0, n) for n in x.shape)]
+                            for x in (image, *given.values())
                         )
-                        T.reads(
-                            *(
-                                x[tuple(slice(0, n) for n in x.shape)]
-                                for x in (image, *given.values())
-                            )
-                        )
-                        some, first = tall // self.parts, part * (tall // self.parts)
-                        T.writes(sums[at, first : first + some, whole * span : whole * span + span])
-                        T.sblock_attr({"tile": [tile.height, tile.width, int(self.in_order)]})
-                        self.compute_tile(at, part, image, given, sums)
-                with T.grid(*map(int64, result)) as at:
-                    with T.sblock(IMAGE):
-                        n, k, y, x = (
-                            T.axis.spatial(int64(e), v) for e, v in zip(result, at, strict=True)
-                        )
-                        found, place = self.place(y, x)
-                        T.reads(sums[n * tiles + found, k, place], bias[k])
-                        T.writes(out[n, k, y, x])
-                        T.buffer_store(
-                            out, sums[n * tiles + found, k, place] + bias[k], [n, k, y, x]
-                        )
+                    )
+                    some, first = tall // self.parts, part * (tall // self.parts)
+                    T.writes(sums[at, first : first + some, whole * span : whole * span + span])
+                    T.sblock_attr({"tile": [tile.height, tile.width, int(self.in_order)]})
+                    self.compute_tile(at, part, image, given, sums)
+            with T.grid(*map(int64, result)) as at, T.sblock(IMAGE):
+                n, k, y, x = (
+                    T.axis.spatial(int64(e), v) for e, v in zip(result, at, strict=True)
+                )
+                found, place = self.place(y, x)
+                T.reads(sums[n * tiles + found, k, place], bias[k])
+                T.writes(out[n, k, y, x])
+                T.buffer_store(
+                    out, sums[n * tiles + found, k, place] + bias[k], [n, k, y, x]
+                )
         return builder.get()
 
     def place(self, y: Expr, x: Expr) -> tuple[Expr, Expr]:
@@ -135,9 +132,8 @@ class Kernel:
                     packing.copy(rows, pixels, i * tile.plane)
             some = self.rows // self.parts
             high, at_once = self.packed.block[0], tile.rows
-            with loop(T.serial, 0, some) as k:
-                with loop(T.serial, 0, high // at_once) as h:
-                    self.add(at, block, part * some + k, h * at_once, pixels, given, sums)
+            with loop(T.serial, 0, some) as k, loop(T.serial, 0, high // at_once) as h:
+                self.add(at, block, part * some + k, h * at_once, pixels, given, sums)
 
     def add(
         self,
@@ -165,15 +161,14 @@ class Kernel:
             with (
                 loop(T.unroll, 0, at_once) as i,
                 loop(T.unroll, 0, chains) as chain,
-                loop(T.unroll, 0, vectors) as v,
+                loop(T.unroll, 0, vectors) as v,loop(T.vectorized, 0, lanes) as lane
             ):
-                with loop(T.vectorized, 0, lanes) as lane:
-                    do(
-                        i,
-                        chain,
-                        v * lanes + lane,
-                        ((chain * at_once + i) * vectors + v) * lanes + lane,
-                    )
+                do(
+                    i,
+                    chain,
+                    v * lanes + lane,
+                    ((chain * at_once + i) * vectors + v) * lanes + lane,
+                )
 
         def sum_at(i: Expr, position: Expr) -> list[Expr]:
             return [at, k * high + first + i, position]
@@ -324,14 +319,13 @@ class Packing:
         end = T.min(int64(self.pitch), (across.size - first + stride - 1) // stride)
         if tile.flat:
             with T.If(end == self.pitch):
-                with T.Then():
-                    with (
-                        loop(T.unroll, 0, self.pitch // tile.lanes) as v,
-                        loop(T.vectorized, 0, tile.lanes) as lane,
-                    ):
-                        T.buffer_store(
-                            rows, pixel(v * tile.lanes + lane), [to + v * tile.lanes + lane]
-                        )
+                with (
+                    T.Then(), loop(T.unroll, 0, self.pitch // tile.lanes) as v,
+                    loop(T.vectorized, 0, tile.lanes) as lane,
+                ):
+                    T.buffer_store(
+                        rows, pixel(v * tile.lanes + lane), [to + v * tile.lanes + lane]
+                    )
                 with T.Else():
                     copied(0, end)
             return
