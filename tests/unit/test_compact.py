@@ -147,7 +147,7 @@ def test_a_layer_keeps_a_channel(name: str) -> None:
 
     found = assert_compact(with_constants(tiny(name), zero))
     fewest = 2 if name == "option_a" else 1  # its block's first is its padding's, not its image's
-    assert max(row.out_channels for row in found.layers[:-1]) == fewest
+    assert {row.out_channels for row in found.layers[:-1]} == {1, fewest}
     assert found.layers[-1].out_channels == 10
 
 
@@ -291,7 +291,14 @@ STAYING: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
     "sigmoid": ([node("Sigmoid", "a", "b")], {}),
     "clip above zero": ([node("Clip", "a low", "b")], {"low": 0.1}),
     "sum with a vector": ([node("Add", "a v", "b")], {"v": VECTOR}),
-    "quotient by zero's neighbour": ([node("Sigmoid", "a", "s"), node("Div", "x s", "b")], {}),
+    "quotient by what may be zero": (
+        [node("Conv", "x w", "d"), node("Div", "a d", "b")],
+        {"w": np.ones((4, 4, 1, 1))},
+    ),
+    "channels in reverse": (
+        [node("Slice", "a begin end axis step", "b")],
+        {k: np.array([v]) for k, v in {"begin": 3, "end": -9, "axis": 1, "step": -1}.items()},
+    ),
     "softmax": ([node("Softmax", "a", "b", axis=1)], {}),
     "shuffle": (
         [
@@ -386,6 +393,31 @@ def test_what_only_the_dead_read_is_dead() -> None:
     )
     shapes = [(row.in_channels, row.out_channels) for row in found.layers]
     assert shapes == [(4, 3), (3, 1), (1, 1), (1, 1), (1, 3)]
+
+
+def test_a_branch_that_nothing_reads_keeps_a_channel() -> None:
+    convolutions = [node("Conv", "x w", "c"), node("Conv", "c w", "d")]
+    both = node("Concat", "a d", "b", axis=1)
+    last = np.ones((8, 3))
+    last[4:] = 0
+    found = assert_compact(between(*convolutions, both, last=last, w=np.ones((4, 4, 1, 1))))
+    shapes = [(row.in_channels, row.out_channels) for row in found.layers]
+    assert shapes == [(4, 3), (4, 4), (4, 1), (4, 3)]  # with all that it reads
+
+
+def test_what_reads_only_zeros_is_zero() -> None:
+    """Of a, channel 1 is zero, so channel 3 of c is, so channel 0 of d."""
+    weights = {name: RANDOM.uniform(0.5, 1, (4, 4, 3, 3)) for name in ("wc", "wd")}
+    weights["wc"][3, [0, 2, 3]] = 0
+    weights["wd"][0, :3] = 0
+    relu, pads = node("Relu", "d", "r"), node("Pad", "r pads", "b")
+    network = between(
+        node("Conv", "a wc", "c"), node("Conv", "c wd", "d"), relu, pads,
+        pads=np.array([0, 0, 2, 2, 0, 0, 2, 2]), **weights,
+    )  # fmt: skip
+    assert_compact(network)
+    outputs = {name: channels.outputs for name, channels in kept(network).items()}
+    assert outputs == {"a": (0, 2, 3), "c": (0, 1, 2), "d": (1, 2, 3), "y": (0, 1, 2)}
 
 
 def test_folding_is_not_undone() -> None:
