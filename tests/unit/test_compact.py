@@ -396,13 +396,14 @@ def test_what_only_the_dead_read_is_dead() -> None:
 
 
 def test_a_branch_that_nothing_reads_keeps_a_channel() -> None:
-    convolutions = [node("Conv", "x w", "c"), node("Conv", "c w", "d")]
-    both = node("Concat", "a d", "b", axis=1)
+    """Of two in a chain, one of which spreads a single channel over four."""
+    nodes = [node("Conv", "x one", "c"), node("Mul", "c v", "e"), node("Conv", "e w", "d")]
     last = np.ones((8, 3))
     last[4:] = 0
-    found = assert_compact(between(*convolutions, both, last=last, w=np.ones((4, 4, 1, 1))))
-    shapes = [(row.in_channels, row.out_channels) for row in found.layers]
-    assert shapes == [(4, 3), (4, 4), (4, 1), (4, 3)]  # with all that it reads
+    constants = {"one": np.ones((1, 4, 1, 1)), "v": VECTOR, "w": np.ones((4, 4, 1, 1))}
+    network = between(*nodes, node("Concat", "a d", "b", axis=1), last=last, **constants)
+    shapes = [(row.in_channels, row.out_channels) for row in assert_compact(network).layers]
+    assert shapes == [(4, 3), (4, 1), (4, 1), (4, 3)]  # what stays, stays with all that it reads
 
 
 def test_what_reads_only_zeros_is_zero() -> None:
