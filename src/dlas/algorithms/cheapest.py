@@ -26,7 +26,7 @@ class Cheapest(Formatted, frozen=True, kw_only=True):
     name: ClassVar[str] = "cheapest"
 
     def plan(self, network: Network) -> Plan:
-        dense = Plan(self.name, tuple(self.step(row) for row in network.layers))
+        dense = Plan(self.name, tuple(map(self.step, self.rows(network))))
         return beside_sparse(self.formatted(dense, network), network)
 
     def step(self, row: LayerRow) -> Step:

@@ -1,5 +1,5 @@
-"""What a dense layer costs, by an estimate that is the same for every machine: a plan is made before
-the target is known. The unit is one multiply-add."""
+"""What a dense layer costs, by an estimate that is the same for every machine: a plan is made
+before the target is known. The unit is one multiply-add."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from dlas.algorithms.sparse.packed import ungrouped
 from dlas.algorithms.sparse.tile import Shifts
 from dlas.errors import SpecError
 from dlas.network import LayerRow, Network
+from dlas.network.compact import compact
 from dlas.plan import DENSE, KEPT, Plan, Step, pattern_of
 
 #: What a primitive's sparse form copies while it packs pixels.
@@ -59,7 +60,17 @@ class Formatted(Algorithm, frozen=True, kw_only=True):
                 "prune it before (weight_pruning, channel_pruning with keep_shape), or "
                 "format = 'dense'"
             )
+        if self.format == KEPT and compact(network) is network:
+            return (
+                "format = 'kept_channels' leaves out channels that are always zero, and this "
+                "network has none: channel_pruning with keep_shape makes such, csr skips single "
+                "weights"
+            )
         return None
+
+    def rows(self, network: Network) -> tuple[LayerRow, ...]:
+        """The layers as they are computed: without the channels that the format leaves out."""
+        return (compact(network) if self.format == KEPT else network).layers
 
     def formatted(self, dense: Plan, network: Network) -> Plan:
         """The plan with this format in the layers where it applies."""
@@ -73,7 +84,7 @@ class Formatted(Algorithm, frozen=True, kw_only=True):
 
     def in_format(self, step: Step, row: LayerRow, weight: Floats) -> Step:
         """A dense step, in the format where that pays; weight (K, C/G, R, S)."""
-        if self.format == KEPT:  # which channels go, the whole network decides, when it is compiled
+        if self.format == KEPT:
             return msgspec.structs.replace(step, format=KEPT, pattern=pattern_of(weight))
         forms = [] if is_tokens(row) else self.sparse_forms(step)
         costs = {form: least_cost(row, form, self.format, weight).total for form in forms}

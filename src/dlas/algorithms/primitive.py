@@ -33,7 +33,11 @@ class Primitive(Algorithm, frozen=True, kw_only=True):
     template: ClassVar[Layout | None] = None
 
     def plan(self, network: Network) -> Plan:
-        return self.formatted(Plan(self.name, tuple(map(self.step, network.layers))), network)
+        return self.formatted(Plan(self.name, tuple(map(self.step, self.rows(network)))), network)
+
+    def rows(self, network: Network) -> tuple[LayerRow, ...]:
+        """The layers as they are computed."""
+        return network.layers
 
     def formatted(self, dense: Plan, network: Network) -> Plan:
         """The plan with weights in another format than dense, where a primitive has such forms."""

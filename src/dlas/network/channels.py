@@ -122,18 +122,19 @@ def _same_channels(node: onnx.NodeProto, shapes: Shapes, constants: Constants) -
     return same and all(number.size == 1 for number in numbers)
 
 
-def _along_channels(node: onnx.NodeProto, shapes: Shapes, constants: Constants) -> bool:
+def along_channels(node: onnx.NodeProto, shapes: Shapes, constants: Constants) -> bool:
     return int(attributes(node)["axis"]) in (1, 1 - len(shapes[node.output[0]]))
 
 
-def _spatial_axes(position: int) -> Callable[[onnx.NodeProto, Shapes, Constants], bool]:
+def spatial_axes(position: int) -> Callable[[onnx.NodeProto, Shapes, Constants], bool]:
     """The axes, given as that input, are rows or columns."""
 
     def rule(node: onnx.NodeProto, shapes: Shapes, constants: Constants) -> bool:
         if len(node.input) <= position or node.input[position] not in constants:
             return False
         rank = max(len(shapes[node.input[0]]), len(shapes[node.output[0]]))
-        return all(axis % rank >= 2 for axis in constants[node.input[position]].reshape(-1))
+        axes = constants[node.input[position]].reshape(-1) % rank
+        return axes.size > 0 and bool((axes >= 2).all())
 
     return rule
 
@@ -152,10 +153,10 @@ _RULES: dict[str, Callable[[onnx.NodeProto, Shapes, Constants], bool]] = {
     "Sub": _same_channels,
     "Mul": _same_channels,
     "Div": _same_channels,
-    "Concat": _along_channels,
-    "ReduceMean": _spatial_axes(1),
-    "Squeeze": _spatial_axes(1),
-    "Unsqueeze": _spatial_axes(1),
-    "Slice": _spatial_axes(3),
+    "Concat": along_channels,
+    "ReduceMean": spatial_axes(1),
+    "Squeeze": spatial_axes(1),
+    "Unsqueeze": spatial_axes(1),
+    "Slice": spatial_axes(3),
     "Pad": _spatial_pads,
 }

@@ -2,8 +2,8 @@
 promised speedup went.
 
 The unit is a *slot*: the time in which a dense kernel multiplies one vector of pixels by one weight
-and adds it up. The constants were fitted on a Sapphire Rapids class core (2 loads and 2 multiply-adds
-of 512 bits a cycle, 48 KiB of first cache) with 3×3 layers of ResNet18 at 80 and 90 % zeros.
+and adds it up. The constants were fitted on an Intel Xeon core (two multiply-adds of 512 bits a
+cycle, 48 KiB of first cache) with 3×3 layers of ResNet18 at 80 and 90 % zeros.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ ALIGNED, UNALIGNED, FAR = 0.5, 1.7, 1.2
 SCALAR = 0.6
 #: A vector of sums, read and written back; beginning and ending a row of the weights.
 SUMS, ROW = 2.0, 25.0
+#: Passing a row by that has no weights in a block.
+SKIP = 4.0
 #: A vector of a row staged, and of one copied.
 STAGED, COPIED = 2.5, 5.0
 #: A vector of outputs: sum, bias, activation, store.
@@ -50,8 +52,8 @@ class Cost(msgspec.Struct, frozen=True):
     """Slots. ``products``: the multiplications of the weights that are not zero with outputs that
     are used; ``idle_lanes``: those of lanes without output and of zeros that blocks store;
     ``pixel_reads`` beyond what a dense kernel hides; ``index_reads``: values and offsets;
-    ``sums``; ``packing``: im2col and other copies; ``outputs``; ``weights``: their bytes; ``images``:
-    those that the second cache does not hold."""
+    ``sums``; ``packing``: im2col and other copies; ``outputs``; ``weights``: their bytes;
+    ``images``: those that the second cache does not hold."""
 
     products: float
     idle_lanes: float
@@ -70,18 +72,34 @@ class Cost(msgspec.Struct, frozen=True):
 
 class Stored(msgspec.Struct, frozen=True):
     """What of a layer's weights its cost depends on: ``entries`` blocks ``block`` of weights, of
-    ``used`` input channels, with ``nonzeros`` among them."""
+    ``used`` input channels, with ``nonzeros`` among them; ``pairs``: of rows and columns of
+    channels that have any entry, whatever the tap."""
 
     entries: int
     block: tuple[int, int]
     used: int
     nonzeros: int
+    pairs: int
 
     @classmethod
     def of(cls, weights: Bsr) -> Stored:
         _, _, r, s = weights.shape
-        used = len(np.unique(weights.columns // (r * s))) * weights.block[1]
-        return cls(len(weights.columns), weights.block, used, weights.nonzeros)
+        channels = weights.columns // (r * s)
+        used = len(np.unique(channels))
+        rows = np.repeat(np.arange(len(weights.pointers) - 1), np.diff(weights.pointers))
+        pairs = len(np.unique(rows * (int(channels.max(initial=0)) + 1) + channels))
+        entries, block = len(weights.columns), weights.block
+        return cls(entries, block, used * block[1], weights.nonzeros, pairs)
+
+    @classmethod
+    def expected(cls, row: LayerRow, block: tuple[int, int], zeros: float) -> Stored:
+        """Of a layer that is not pruned yet, with that share of zeros in blocks anywhere."""
+        inputs, taps = row.in_channels // row.groups, math.prod(row.kernel)
+        cells = math.ceil(row.out_channels / block[0]) * math.ceil(inputs / block[1])
+        entries = round((1 - zeros) * cells * taps)
+        pairs = round((1 - zeros**taps) * cells)
+        used = min(row.in_channels, pairs * row.groups * block[1])
+        return cls(entries, block, used, round((1 - zeros) * row.weights), pairs)
 
 
 def cost(tile: Tile, stored: Stored, machine: Machine) -> Cost:
@@ -89,12 +107,14 @@ def cost(tile: Tile, stored: Stored, machine: Machine) -> Cost:
     row, (high, wide), vectors = tile.row, stored.block, tile.vectors
     rows, places = math.ceil(row.out_channels / high), math.prod(row.output_hw)
     blocks = math.ceil(max(stored.used, 1) / tile.channels)
-    filled = stored.entries + blocks * rows * (tile.chains - 1) / 2
+    met = min(blocks * rows, stored.pairs)  # rows that a block has weights for
+    filled = stored.entries + met * (tile.chains - 1) / 2
     passes = high // tile.rows
     computed = tile.tiles * filled * wide * high * vectors
     ideal = stored.nonzeros * places / tile.lanes
     far = 4 * tile.packed > SHARE * machine.first_cache
-    load = (ALIGNED if is_aligned(tile) else UNALIGNED) + (FAR if far else 0.0)
+    aligned = aligned_share(tile)
+    load = aligned * ALIGNED + (1 - aligned) * UNALIGNED + (FAR if far else 0.0)
     waiting = max(4 / (vectors * tile.rows * tile.chains), 1.0)  # rows overlap each other
     across = math.ceil(tile.pitch / tile.lanes)
     staged = tile.down.unshifted(), tile.across.unshifted()
@@ -107,7 +127,9 @@ def cost(tile: Tile, stored: Stored, machine: Machine) -> Cost:
         idle_lanes=computed * waiting - ideal,
         pixel_reads=tile.tiles * filled * passes * wide * vectors * load,
         index_reads=tile.tiles * filled * (wide * high + 2 * passes) * SCALAR,
-        sums=tile.tiles * blocks * rows * passes * (tile.rows * vectors * SUMS + ROW),
+        sums=tile.tiles
+        * passes
+        * (met * (tile.rows * vectors * SUMS + ROW) + blocks * rows * SKIP),
         packing=tile.tiles * stored.used * across * (lines * STAGED + copies * COPIED),
         outputs=tile.tiles * row.out_channels * vectors * OUTPUT,
         weights=stored.entries * (OFFSET_BYTES + VALUE_BYTES * wide * high) * BYTE,
@@ -123,10 +145,11 @@ def image_cost(row: LayerRow, machine: Machine) -> float:
     return 4 * numbers * BYTE if 4 * numbers > machine.second_cache else 0.0
 
 
-def is_aligned(tile: Tile) -> bool:
-    """Whether every load begins at a vector."""
-    taps = {(r, s) for r, s in product(range(tile.row.kernel[0]), range(tile.row.kernel[1]))}
-    return all(tile.offset(r, s) % tile.lanes == 0 for r, s in taps)
+def aligned_share(tile: Tile) -> float:
+    """Of the kernel's taps: those whose loads begin at a vector."""
+    rows, columns = map(range, tile.row.kernel)
+    aligned = [tile.offset(r, s) % tile.lanes == 0 for r, s in product(rows, columns)]
+    return sum(aligned) / len(aligned)
 
 
 def tiles(row: LayerRow, shifts: Shifts, stored: Stored, machine: Machine) -> list[Tile]:

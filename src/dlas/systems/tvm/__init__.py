@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import msgspec
 
 from dlas.executable import Run
+from dlas.plan import KEPT
 from dlas.systems.base import System
 from dlas.systems.tvm.runtime import LIBRARY, load_library, quick_import
 from dlas.target import host
@@ -74,10 +75,13 @@ class Tvm(System, frozen=True, kw_only=True):
 
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         quick_import("tvm")
+        from dlas.network.compact import compact
         from dlas.systems.tvm.lower import build
         from dlas.systems.tvm.schedule import schedule
         from dlas.systems.tvm.sparse import SparseLayers
 
+        if any(step.format == KEPT for step in plan.steps):
+            network = compact(network)
         arrange: Callable[..., Any]
         if self.tuning == "untuned":
             from dlas.systems.tvm.frontend import translate
