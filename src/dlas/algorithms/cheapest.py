@@ -11,6 +11,7 @@ from dlas.algorithms.dense_cost import VECTOR, dense_cost
 from dlas.algorithms.depthwise import Depthwise
 from dlas.algorithms.formatted import SHIFTS, Formatted
 from dlas.algorithms.grouped_spatial_pack import GroupedSpatialPack
+from dlas.algorithms.primitive import Layout
 from dlas.algorithms.spatial_pack import SpatialPack
 from dlas.algorithms.winograd import Winograd, Winograd4
 from dlas.network import LayerRow, Network
@@ -26,8 +27,7 @@ class Cheapest(Formatted, frozen=True, kw_only=True):
     name: ClassVar[str] = "cheapest"
 
     def plan(self, network: Network) -> Plan:
-        dense = Plan(self.name, tuple(map(self.step, self.rows(network))))
-        return beside_sparse(self.formatted(dense, network), network)
+        return self.formatted(Plan(self.name, tuple(map(self.step, self.rows(network)))), network)
 
     def step(self, row: LayerRow) -> Step:
         if row.op == "dense":
@@ -48,14 +48,9 @@ class Cheapest(Formatted, frozen=True, kw_only=True):
     def sparse_forms(self, step: Step) -> Sequence[str]:
         return tuple(SHIFTS)
 
-
-def beside_sparse(plan: Plan, network: Network) -> Plan:
-    """Sparse layers read and write images as they lie: between two of them a depthwise layer does
-    too, by ``direct``, for bringing the image into blocks and back takes longer."""
-    steps = list(plan.steps)
-    for at, row in enumerate(network.layers):
-        around = [steps[i] for i in (at - 1, at + 1) if 0 <= i < len(steps)]
-        between = all(step.format not in ("dense", "kept_channels") for step in around)
-        if steps[at].primitive == Depthwise.name and between and row.op == "conv":
-            steps[at] = msgspec.structs.replace(steps[at], primitive="direct")
-    return msgspec.structs.replace(plan, steps=tuple(steps))
+    def dense_ways(self, dense: Step, row: LayerRow) -> Sequence[tuple[Step, Layout]]:
+        """A depthwise layer between sparse ones may read images as they lie too."""
+        ways = list(super().dense_ways(dense, row))
+        if dense.primitive == Depthwise.name:
+            ways.append((msgspec.structs.replace(dense, primitive="direct"), "plain"))
+        return ways

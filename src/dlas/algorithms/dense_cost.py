@@ -22,6 +22,8 @@ AT_ONCE = 16
 COLUMN = 5.0
 #: How much longer images as they lie take than blocks: pixels are read at any offset.
 PLAIN = 1.1
+#: A depthwise layer on images as they lie: every multiply-add reads its pixels anew.
+PLAIN_DEPTHWISE = 6.0
 
 
 def dense_cost(primitive: str, row: LayerRow) -> float:
@@ -33,6 +35,8 @@ def dense_cost(primitive: str, row: LayerRow) -> float:
         return weights_cost(row, row.weights, places)
     if primitive == "depthwise":
         return GROUPED * row.weights * places
+    if primitive == "direct" and row.groups == row.in_channels:
+        return PLAIN_DEPTHWISE * row.weights * places
     if primitive == "direct":
         vectors = math.ceil(places / VECTOR) * VECTOR
         return PLAIN * row.weights * vectors + PER_WEIGHT * row.weights

@@ -12,6 +12,8 @@ from dlas.algorithms.base import Algorithm
 from dlas.algorithms.dense_cost import dense_cost
 from dlas.algorithms.formats import Bsr, weight_format
 from dlas.algorithms.formats.stored import Floats
+from dlas.algorithms.layouts import Way, cheapest_ways
+from dlas.algorithms.primitive import Layout
 from dlas.algorithms.sparse.cost import Cost, Machine, Stored, cost, tiles
 from dlas.algorithms.sparse.form import SparseForm
 from dlas.algorithms.sparse.packed import ungrouped
@@ -76,30 +78,40 @@ class Formatted(Algorithm, frozen=True, kw_only=True):
         """The plan with this format in the layers where it applies."""
         if self.format == DENSE:
             return dense
-        steps = (
-            self.in_format(step, row, network.weight(row))
-            for step, row in zip(dense.steps, network.layers, strict=True)
-        )
+        pairs = list(zip(dense.steps, network.layers, strict=True))
+        if self.format == KEPT:
+            steps = [in_format(step, KEPT, network.weight(row)) for step, row in pairs]
+        else:
+            ways = [self.ways(step, row, network.weight(row)) for step, row in pairs]
+            steps = cheapest_ways(network.layers, ways)
         return Plan(dense.algorithm, tuple(steps))
 
-    def in_format(self, step: Step, row: LayerRow, weight: Floats) -> Step:
-        """A dense step, in the format where that pays; weight (K, C/G, R, S)."""
-        if self.format == KEPT:
-            return msgspec.structs.replace(step, format=KEPT, pattern=pattern_of(weight))
-        forms = [] if is_tokens(row) else self.sparse_forms(step)
-        costs = {form: least_cost(row, form, self.format, weight).total for form in forms}
+    def ways(self, dense: Step, row: LayerRow, weight: Floats) -> Sequence[Way]:
+        """Those of a layer: its dense step, and with weights (K, C/G, R, S) in this format."""
         zeros = 1 - row.nonzeros / row.weights
-        if not costs:
-            return noted(step, f"{row.name} stays dense: {step.primitive} has no sparse form")
-        form = min(costs, key=lambda name: costs[name])
-        if self.threshold is not None:
-            if zeros < self.threshold:
-                return noted(step, f"{row.name} stays dense: {zeros:.0%} zeros")
-        elif costs[form] * USUAL.lanes >= dense_cost(step.primitive, row):
-            return noted(step, f"{row.name} stays dense: no slower with {zeros:.0%} zeros")
-        return msgspec.structs.replace(
-            step, primitive=form, format=self.format, pattern=pattern_of(weight)
-        )
+        forms = () if is_tokens(row) else self.sparse_forms(dense)
+        if self.threshold is not None and zeros < self.threshold:
+            forms = ()
+        sparse = [
+            Way(
+                in_format(msgspec.structs.replace(dense, primitive=form), self.format, weight),
+                "plain",
+                least_cost(row, form, self.format, weight).total * USUAL.lanes,
+            )
+            for form in forms
+        ]
+        if self.threshold is not None and sparse:
+            return sparse
+        note = f"{row.name} stays dense: not faster with {zeros:.0%} zeros"
+        others = [
+            Way(noted(step, note), layout, dense_cost(step.primitive, row))
+            for step, layout in self.dense_ways(dense, row)
+        ]
+        return [*others, *sparse]
+
+    def dense_ways(self, dense: Step, row: LayerRow) -> Sequence[tuple[Step, Layout]]:
+        """The steps that compute it dense, and how the images lie that they read and write."""
+        return [(dense, "plain" if dense.primitive == "direct" else "blocked")]
 
     def stored(self, name: str, weight: Floats, groups: int) -> Bsr:
         """See ``in_blocks``."""
@@ -113,6 +125,10 @@ class Formatted(Algorithm, frozen=True, kw_only=True):
     def sparse_forms(self, step: Step) -> Sequence[str]:
         """The primitives that may compute the layer of a dense step in a sparse format."""
         return (step.primitive,) if step.primitive in SHIFTS else ()
+
+
+def in_format(step: Step, name: str, weight: Floats) -> Step:
+    return msgspec.structs.replace(step, format=name, pattern=pattern_of(weight))
 
 
 def noted(step: Step, note: str) -> Step:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-#: What is equal between a stack and its baseline, the same stack without optimizations.
-SAME = ["dataset", "model", "algorithm", "system", "hardware"]
 NONE = "none"
+CHOICES = ["dataset", "model", "optimizations", "algorithm", "system", "hardware"]
 
 
 def promised_and_measured(frame: pd.DataFrame) -> pd.DataFrame:
@@ -23,11 +22,11 @@ def promised_and_measured(frame: pd.DataFrame) -> pd.DataFrame:
     ``why``: the sentence that explains an absent number, "" where none is absent.
     """
     is_baseline = frame["optimizations"] == NONE
-    base = frame[is_baseline].drop_duplicates(SAME).set_index(SAME)
+    base = frame[is_baseline].drop_duplicates("key").set_index("key")
     optimized = frame[~is_baseline]
-    own = base.reindex(pd.MultiIndex.from_frame(optimized[SAME])).set_index(optimized.index)
+    own = base.reindex(optimized["baseline"]).set_index(optimized.index)
 
-    found = optimized[[*SAME, "optimizations", "emulated"]].copy()
+    found = optimized[[*CHOICES, "emulated"]].copy()
     found["promised"] = optimized["promised_speedup"].astype(float)
     found["measured"] = optimized["measured_speedup"].astype(float)
     known = found["measured"].notna()

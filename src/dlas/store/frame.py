@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _LABELS = ("dataset", "model", "optimizations", "algorithm", "system", "hardware")
 _APART = "its speedup is over a measurement that was not taken side by side with it"
+_DENSE = {"format": "dense", "threshold": None}  # fields of an algorithm
 _FROM_MODEL = {"baseline_accuracy": "accuracy", "macs": "macs", "parameters": "parameters"}
 _FROM_NETWORK = ("effective_macs", "nonzeros", "size_bytes", "sparse_bytes")
 
@@ -120,21 +121,28 @@ def _add_speedups(
     members: Sequence[Mapping[str, Any]],
     groups: Mapping[str, str],
 ) -> None:
-    """Latency of the same stack without optimizations over this one's; a warning where the two
-    were not timed side by side, so that drift of the machine is in the ratio. ``groups``: what was
+    """The baseline of every stack, and its latency over this one's; a warning where the two were
+    not timed side by side, so that drift of the machine is in the ratio. ``groups``: what was
     interleaved, by key."""
-    places = [
-        canonical({key: value for key, value in member["stack"].items() if key != "optimizations"})
-        for member in members
-    ]
+    places = [_without_optimization(member["stack"]) for member in members]
     plain = {
         place: row
         for place, row, member in zip(places, rows, members, strict=True)
-        if not member["stack"]["optimizations"] and "latency_s" in row
+        if place == canonical({**member["stack"], "optimizations": []})
+        and not member["stack"]["optimizations"]
     }
     for place, row in zip(places, rows, strict=True):
-        if place in plain and "latency_s" in row:
-            baseline = plain[place]
+        baseline = plain.get(place)
+        row["baseline"] = baseline["key"] if baseline else ""
+        if baseline and "latency_s" in baseline and "latency_s" in row:
             row["measured_speedup"] = baseline["latency_s"] / row["latency_s"]
             if groups[baseline["key"]] != groups[row["key"]]:
                 row["warnings"] = "; ".join(filter(None, [row["warnings"], _APART]))
+
+
+def _without_optimization(stack: Mapping[str, Any]) -> bytes:
+    """The stack that this one is compared with. A format of weights is the other half of pruning:
+    alone it does nothing, so the baseline's are dense."""
+    algorithm = dict(stack["algorithm"])
+    algorithm.update({name: plain for name, plain in _DENSE.items() if name in algorithm})
+    return canonical({**stack, "optimizations": [], "algorithm": algorithm})

@@ -54,9 +54,12 @@ def made_up_results(
                 rows.append(_row(random, model, optimization, engine, right))
     frame = pd.DataFrame(rows, columns=[column.name for column in RESULTS])
     same = ["model", "algorithm", "system"]
-    baseline = frame[frame["optimizations"] == "none"].set_index(same)["latency_s"]
-    own = baseline.reindex(pd.MultiIndex.from_frame(frame[same])).to_numpy(dtype=float)
-    frame["measured_speedup"] = own / frame["latency_s"].astype(float)
+    plain = frame[frame["optimizations"] == "none"].set_index(same)[["latency_s", "key"]]
+    own = plain.reindex(pd.MultiIndex.from_frame(frame[same]))
+    frame["baseline"] = own["key"].to_numpy()
+    frame["measured_speedup"] = own["latency_s"].to_numpy(dtype=float) / frame["latency_s"].astype(
+        float
+    )
     return frame
 
 

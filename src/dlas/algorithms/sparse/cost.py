@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from dlas.algorithms.formats import Bsr
-from dlas.algorithms.sparse.tile import Shifts, Tile, grid
+from dlas.algorithms.sparse.tile import Shifts, Tile, grid, is_flat
 from dlas.algorithms.tiles import divisors
 from dlas.network import LayerRow
 
@@ -161,15 +161,18 @@ def tiles(row: LayerRow, shifts: Shifts, stored: Stored, machine: Machine) -> li
 def _tiles(row: LayerRow, shifts: Shifts, stored: Stored, machine: Machine) -> Iterator[Tile]:
     (high, wide), (height, width) = stored.block, grid(row)
     lanes = min(machine.lanes, 1 << (math.prod(row.output_hw) - 1).bit_length())
+    steps = [1]
+    if shifts.horizontal and not is_flat(row):
+        steps += [n for n in (lanes // 2, lanes) if n and width % n]
     for rows in divisors(high):
         # One register for a weight, and for pixels that several weights meet.
         most = (machine.registers - 2) // rows - (1 if rows > 1 else 0)
         most = min(most, max(1, 24 // rows))
-        for high_, wide_ in _shapes(height, width, lanes, most):
-            for channels in _blocks(max(stored.used, 1), wide):
-                tile = Tile(row, shifts, lanes, high_, wide_, channels, rows)
-                if tile.vectors <= most:
-                    yield tile
+        shapes = _shapes(height, width, lanes, most)
+        blocks = tuple(_blocks(max(stored.used, 1), wide))
+        for (high_, wide_), channels in product(shapes, blocks):
+            alike = (Tile(row, shifts, lanes, high_, wide_, channels, rows, s) for s in steps)
+            yield from {tile.pitch: tile for tile in alike if tile.vectors <= most}.values()
 
 
 def _shapes(height: int, width: int, lanes: int, most: int) -> Iterator[tuple[int, int]]:

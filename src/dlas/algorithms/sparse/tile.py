@@ -24,8 +24,9 @@ class Tile:
     """``height`` × ``width`` outputs of a convolution, in vectors of ``lanes`` positions, computed
     over ``channels`` input channels at a time, for ``rows`` output channels at once.
 
-    A 1×1 convolution that reads every pixel once is taken as one long row: its tiles may end
-    anywhere."""
+    Rows of a shifted line begin at multiples of ``step`` positions, so that more loads begin at a
+    vector, for a few positions that are not used. A 1×1 convolution that reads every pixel once is
+    taken as one long row: its tiles may end anywhere."""
 
     row: LayerRow
     shifts: Shifts
@@ -34,6 +35,7 @@ class Tile:
     width: int
     channels: int
     rows: int = 1
+    step: int = 1
 
     @property
     def flat(self) -> bool:
@@ -69,7 +71,7 @@ class Tile:
     @property
     def pitch(self) -> int:
         """Positions from one row of a line to the next."""
-        return self.width + self.across.margin
+        return math.ceil((self.width + self.across.margin) / self.step) * self.step
 
     @property
     def positions(self) -> int:

@@ -25,6 +25,7 @@ from dlas.plan import Plan
 from dlas.systems.tvm.frontend import Importer, imported, plain_product
 from dlas.systems.tvm.layers import Kernel, per_channel
 from dlas.systems.tvm.order import ELEMENTWISE, channel_orders
+from dlas.systems.tvm.pooling import plain_max_pool
 from dlas.systems.tvm.quantized import Array, constant
 from dlas.systems.tvm.rewrite import pool_first
 from dlas.systems.tvm.sparse import SparseLayers
@@ -87,6 +88,8 @@ class BlockedImporter(Importer):
             result = self.bb.emit_te(sigmoid, *inputs, primfunc_name_hint="sigmoid")
         elif op_name == "Mul" and is_gate(inputs):
             result = self.gate(*inputs)
+        elif op_name == "MaxPool" and inputs[0].ty.ndim == 4:
+            result = plain_max_pool(self.bb, inputs[0], attrs)
         if result is not None:
             return result
         for index, value in enumerate(inputs):
