@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any, NamedTuple
 
-from dlas.algorithms.sparse.cost import BYTE, COPIED, Machine
+from dlas.algorithms.layouts import CHANGED
+from dlas.algorithms.sparse.cost import Machine
 from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
@@ -29,9 +30,7 @@ class Change(NamedTuple):
         return 2 * 4 * self.numbers
 
     def slots(self, machine: Machine) -> float:
-        copied = self.numbers / machine.lanes * COPIED
-        beyond = 4 * self.numbers > machine.second_cache
-        return copied + (self.bytes * BYTE if beyond else 0.0)
+        return CHANGED * self.numbers / machine.lanes
 
 
 def layout_changes(network: Network, plan: Plan, lanes: int) -> list[Change]:

@@ -35,7 +35,7 @@ app.command()(compare)
 app.command()(report)
 app.command("list")(list_members)
 app.command()(explain)
-app.command()(explain_speedup)
+app.command("explain-speedup")(explain_speedup)
 app.command()(doctor)
 app.add_typer(bench)
 
