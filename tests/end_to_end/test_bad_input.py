@@ -95,6 +95,7 @@ def test_a_network_for_other_images_names_both_shapes(dlas: Dlas, tmp_path: Path
         (["report", "nothing"], "no study 'nothing' in this store"),
         (["compare", "ab", "cd"], "no stack with a key that starts with 'ab'"),
         (["explain", "ab"], "no stack with a key that starts with 'ab'"),
+        (["explain-speedup", "ab"], "no stack with a key that starts with 'ab'"),
         (["list", "modles"], "'modles' is not a layer; did you mean 'models'?"),
         (["show", "x", "--export", "a.xls"], "no study 'x'"),
         (["run", "x.toml", "--jobs", "0"], "'--jobs': Input should be greater than or equal to 1"),

@@ -37,6 +37,9 @@ def test_a_network_from_the_command_line(dlas: Dlas, tmp_path: Path) -> None:
         (("networks", "--networks", "resnet5"), "did you mean 'resnet50'?"),
         (("networks", "--contenders", "openvin"), "did you mean 'openvino'?"),
         (("layers", "--networks", "groupd"), "did you mean 'grouped'?"),
+        (("sparse", "--networks", "resnet18-cifar-3x"), "did you mean 'resnet18-cifar-3x3'?"),
+        (("sparse", "--formats", "csv"), "--formats: 'csv' is not a weight format"),
+        (("sparse", "--levels", "50,100"), "--levels: '100' is not a percentage"),
         (("networks", "--json", "nowhere/out.json"), "nowhere/out.json cannot be written"),
     ],
 )

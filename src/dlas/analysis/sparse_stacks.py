@@ -25,7 +25,7 @@ from dlas.target import host
 class SparseStack:
     """A measured stack whose weights are in a sparse format. ``stack_s``: the median of its last
     measurement; ``dense_s``: that of the same stack with dense weights, None where there is none.
-    ``doubt``: a sentence where the two cannot be compared well, or at all."""
+    ``doubts``: sentences on what makes these times or their comparison doubtful."""
 
     network: Network
     plan: Plan
@@ -34,7 +34,7 @@ class SparseStack:
     templates: bool
     stack_s: float
     dense_s: float | None
-    doubt: str
+    doubts: tuple[str, ...]
 
     def cost(self, machine: Machine) -> PlanCost:
         return plan_cost(self.network, self.plan, self.dense_plan, machine, self.templates)
@@ -53,7 +53,7 @@ def sparse_stack(store: Store, key: str) -> SparseStack:
     network = opened_network(store, algorithm.parent)
     plan = open_plan(_folder(store, algorithm.key))
     dense = cast(Algorithm, parse_member("algorithms", _dense(algorithm.spec), "$.algorithm"))
-    dense_s, doubt = _dense_time(store, key, network, measured[-1])
+    dense_s, doubts = _dense_time(store, key, network, measured[-1])
     return SparseStack(
         network=network,
         plan=plan,
@@ -62,7 +62,7 @@ def sparse_stack(store: Store, key: str) -> SparseStack:
         templates=system.spec.get("tuning") == "template",
         stack_s=_median_s(measured[-1]),
         dense_s=dense_s,
-        doubt=doubt,
+        doubts=(*_warnings(measured[-1], "this stack"), *doubts),
     )
 
 
@@ -110,19 +110,20 @@ def _refusal(algorithm: Node, system: Node) -> str | None:
 
 def _dense_time(
     store: Store, key: str, network: Network, measured: Measured
-) -> tuple[float | None, str]:
-    """Of the same stack with dense weights, else of the same that is not pruned; and a doubt."""
+) -> tuple[float | None, list[str]]:
+    """Of the same stack with dense weights, else of the same that is not pruned; and doubts."""
     for twin in _twins(store, key):
         found = store.results.observations([twin]).get(twin)
         if not found or not _has_shape(store, twin, network):
             continue
-        apart = found[-1].record["group"] != measured.record["group"]
-        doubt = f"the dense stack, {twin[:12]}, was not timed side by side with it"
-        return _median_s(found[-1]), doubt if apart else ""
-    return None, (
+        doubts = _warnings(found[-1], "the dense stack")
+        if found[-1].record["group"] != measured.record["group"]:
+            doubts.append(f"the dense stack, {twin[:12]}, was not timed side by side with it")
+        return _median_s(found[-1]), doubts
+    return None, [
         "no stack that differs in the format only was measured, so dense time is an estimate: "
         "add the algorithm without a format to the study"
-    )
+    ]
 
 
 def _twins(store: Store, key: str) -> Iterator[str]:
@@ -162,6 +163,10 @@ def _ending(store: Store, chain: Sequence[Node]) -> str:
     bad = (o for n in chain if (o := outcomes.get(n.key)) is not None and o.status != "ok")
     found = next(bad, None)
     return f"{found.status.replace('_', ' ')}, {found.message}" if found else "run its study"
+
+
+def _warnings(measured: Measured, whose: str) -> list[str]:
+    return [f"{whose}: {flag['sentence']}" for flag in measured.record["warnings"]]
 
 
 def _median_s(measured: Measured) -> float:

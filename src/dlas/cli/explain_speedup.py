@@ -71,8 +71,8 @@ def _explain(console: Console, store: Store, key: str, layers: bool) -> None:
     stack = sparse_stack(store, key)
     cost, slot_s = stack.cost(machine_of(host())), _slot_s(store, stack.threads)
     console.print(explanation_table(explained(cost, slot_s, stack.stack_s, stack.dense_s), cost))
-    if stack.doubt:
-        console.print(stack.doubt, style="yellow", soft_wrap=True, markup=False)
+    for doubt in stack.doubts:
+        console.print(doubt, style="yellow", soft_wrap=True, markup=False)
     if layers:
         console.print()
         console.print(layer_table(cost, slot_s))
