@@ -15,6 +15,7 @@ from dlas.errors import InputError
 from dlas.layer import did_you_mean
 from dlas.models.base import Model
 from dlas.network import Network
+from dlas.plan import DENSE
 from dlas.spec import parse_member
 
 #: Images' shape and number of classes.
@@ -45,11 +46,13 @@ PAPER = tuple(NETWORKS)[:7]
 @dataclass(frozen=True)
 class Case:
     """``draw`` gives the network. It computes the workload ``copies`` times: what is reported is
-    the time of one."""
+    the time of one. ``format``: the weight format that its zeros are for; only contenders in this
+    one or without a format take part."""
 
     name: str
     draw: Callable[[], Network]
     copies: int = 1
+    format: str = DENSE
 
 
 def network_cases(names: Sequence[str] = PAPER) -> list[Case]:

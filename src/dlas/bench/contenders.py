@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from msgspec import inspect
 
-from dlas.bench.cases import known
+from dlas.bench.cases import Case, known
 from dlas.layer import member, table
+from dlas.plan import DENSE
 from dlas.systems.base import System
 
 VENDOR = "vendor"
@@ -20,18 +21,27 @@ BEST_TUNING = "template"
 @dataclass(frozen=True)
 class Contender:
     """``precision``: what it computes in where the machine can; else float32. ``usual``: takes
-    part unless contenders are named."""
+    part unless contenders are named. ``format``: of the algorithm's weights."""
 
     name: str
     system: Mapping[str, Any] = field(hash=False)
     algorithm: str = VENDOR
     precision: str = "float32"
     usual: bool = True
+    format: str = DENSE
 
     @property
     def is_peer(self) -> bool:
         """Whether others made its kernels."""
         return self.algorithm == VENDOR
+
+    def takes(self, case: Case) -> bool:
+        """Whether it takes part there."""
+        return self.format in (DENSE, case.format)
+
+    def choice(self) -> Mapping[str, str]:
+        """Its algorithm, as in a stack."""
+        return {"name": self.algorithm, **({"format": self.format} if self.format != DENSE else {})}
 
 
 PEERS = (
@@ -62,9 +72,9 @@ def ours() -> list[Contender]:
     return found
 
 
-def choose(names: Sequence[str] = ()) -> list[Contender]:
+def choose(names: Sequence[str] = (), among: Sequence[Contender] | None = None) -> list[Contender]:
     """The contenders of these names; without names, the usual ones. InputError for another."""
-    every = {contender.name: contender for contender in (*ours(), *PEERS)}
+    every = {contender.name: contender for contender in among or (*ours(), *PEERS)}
     if not names:
         return [contender for contender in every.values() if contender.usual]
     return [every[name] for name in known(names, every, "contender")]

@@ -9,7 +9,6 @@ What fits neither way, such as a strided layer, stands alone, and its time inclu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from dlas.bench.cases import NETWORKS, Case, build, known
@@ -110,17 +109,21 @@ class Workload(NamedTuple):
             x = b.relu(y)
         return b.network(b.flatten(b.global_average_pool(x)))
 
+    def case(self) -> Case:
+        return Case(self.name, self.draw, self.copies)
+
 
 def layer_cases(places: Sequence[str] = USUAL) -> list[Case]:
     """The distinct convolutions of these networks, and of the place ``grouped``, each once.
     InputError for a name that is neither."""
     found: dict[Workload, None] = {}
     for place in known(places, PLACES, "network"):
-        found.update(dict.fromkeys(map(_there_and_back, _workloads(place))))
-    return [Case(work.name, partial(Workload.draw, work), work.copies) for work in found]
+        found.update(dict.fromkeys(map(_there_and_back, workloads(place))))
+    return [work.case() for work in found]
 
 
-def _workloads(place: str) -> Iterator[Workload]:
+def workloads(place: str) -> Iterator[Workload]:
+    """Those of a place, in its order; some more than once."""
     if place != GROUPED:
         yield from (Workload.of(row) for row in build(place).layers if row.op == "conv")
         return

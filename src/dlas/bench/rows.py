@@ -13,6 +13,7 @@ import msgspec
 from dlas.errors import InputError
 from dlas.hardware.probe import Probe
 from dlas.measure.statistics import Estimate, paired_ratio
+from dlas.plan import DENSE
 
 #: The kind of arithmetic whose measured ceiling a precision is judged by.
 CEILINGS = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
@@ -36,6 +37,19 @@ class Row(msgspec.Struct, frozen=True):
     ratio_to_best_peer: float | None
 
 
+class SparseRow(Row, frozen=True):
+    """The same of a network with zeros: their share of the weights, in [0, 1], and the ``format``
+    that the contender stores weights in. ``expected_speedup``: multiply-accumulates, those with
+    zeros among them, over those without. ``measured_speedup``: the time of our fastest dense
+    contender / this one's, round by round; None where there is no such. Zeros count in ``gflops``
+    too, so ``share_of_peak`` may be above 1."""
+
+    zeros: float
+    format: str
+    expected_speedup: float
+    measured_speedup: float | None
+
+
 class Fault(msgspec.Struct, frozen=True):
     """Why there is no row of numbers."""
 
@@ -55,6 +69,7 @@ class Timed(NamedTuple):
     latency_s: Estimate
     rounds_s: Sequence[float]
     group: str
+    format: str = DENSE
 
 
 class Mean(NamedTuple):
@@ -99,10 +114,31 @@ def rows_of(
     return rows
 
 
+def sparse_rows_of(
+    rows: Sequence[Row], timed: Sequence[Timed], zeros: float, expected_speedup: float
+) -> list[SparseRow]:
+    """The rows, one for each timed, of a network with such a share of zeros."""
+    dense = _fastest([one for one in timed if not one.is_peer and one.format == DENSE])
+    return [
+        SparseRow(
+            **msgspec.structs.asdict(row),
+            zeros=zeros,
+            format=one.format,
+            expected_speedup=expected_speedup,
+            measured_speedup=_ratio(dense, one) if dense else None,
+        )
+        for row, one in zip(rows, timed, strict=True)
+    ]
+
+
 def _best_peer(precision: str, timed: Sequence[Timed]) -> Timed | None:
-    """The fastest of the peers in this precision, each compared with the first."""
-    peers = [one for one in timed if one.is_peer and one.precision == precision]
-    return min(peers, key=lambda peer: _ratio(peer, peers[0]), default=None)
+    """The fastest of the peers in this precision."""
+    return _fastest([one for one in timed if one.is_peer and one.precision == precision])
+
+
+def _fastest(several: Sequence[Timed]) -> Timed | None:
+    """Each compared with the first."""
+    return min(several, key=lambda one: _ratio(one, several[0]), default=None)
 
 
 def _ratio(one: Timed, other: Timed) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dlas.bench.cases import Case
 from dlas.bench.contenders import Contender
-from dlas.bench.rows import Fault, Row, Timed, peaks_of, rows_of
+from dlas.bench.rows import Fault, Row, Timed, peaks_of, rows_of, sparse_rows_of
 from dlas.context import silent
 from dlas.executable import read_header
 from dlas.hardware.base import Hardware
@@ -26,6 +26,7 @@ from dlas.measure.conditions import Flag
 from dlas.measure.observation import Failure, Outcome
 from dlas.network import Network
 from dlas.node import Node
+from dlas.plan import DENSE
 from dlas.stack import Stack
 from dlas.store import results
 from dlas.store.store import Store, open_store
@@ -87,14 +88,15 @@ class Bench:
         """Half of a batch's time is reckoned for compiling, half for timing."""
         total, size = len(self.cases), len(batch)
         drawn = {case.name: case.draw() for case in batch}
+        takers = {case.name: [c for c in self.contenders if c.takes(case)] for case in batch}
         half = _part(watch, start / total, size / total / 2)
-        made = _make(drawn, self.contenders, self.threads, store, half)
+        made = _make(drawn, takers, self.threads, store, half)
         for index, case in enumerate(batch):
             begin = (start + (size + index) / 2) / total
             part = _part(watch, begin, 0.5 / total, f"{case.name}: ")
-            outcomes = _time(case, self.contenders, made, self.device, part)
-            macs = drawn[case.name].macs / case.copies
-            yield _finished(case, macs, self.contenders, made, outcomes, peaks)
+            present, network = takers[case.name], drawn[case.name]
+            outcomes = _time(case, present, made, self.device, part)
+            yield _finished(case, network, present, made, outcomes, peaks)
         for folder in made.values() if self.root is None else ():
             if isinstance(folder, Path):
                 store.artifacts.drop(folder)
@@ -116,7 +118,7 @@ def _stack(file: Path, network: Network, contender: Contender, threads: int) -> 
         {
             "dataset": {"name": "synthetic", **dataset},
             "model": {"onnx": str(file)},
-            "algorithm": contender.algorithm,
+            "algorithm": contender.choice(),
             "system": {**contender.system, "threads": threads},
             "hardware": "null",  # compiling knows nothing of it
         }
@@ -125,7 +127,7 @@ def _stack(file: Path, network: Network, contender: Contender, threads: int) -> 
 
 def _make(
     drawn: Mapping[str, Network],
-    contenders: Sequence[Contender],
+    contenders: Mapping[str, Sequence[Contender]],
     threads: int,
     store: Store,
     watch: Watch,
@@ -137,7 +139,7 @@ def _make(
         for case, network in drawn.items():
             file = Path(folder) / f"{case}.onnx"
             file.write_bytes(network.model.SerializeToString(deterministic=True))
-            for contender in contenders:
+            for contender in contenders[case]:
                 key = (case, contender.name)
                 stacks[key] = _stack(file, network, contender, threads)
         planned = make_plan(list(stacks.values()), store, retry=True)
@@ -197,7 +199,7 @@ def _time(
 
 def _finished(
     case: Case,
-    macs: float,
+    network: Network,
     contenders: Sequence[Contender],
     made: _Made,
     outcomes: Mapping[str, Outcome],
@@ -224,9 +226,12 @@ def _finished(
                 outcome.latency_s,
                 outcome.block_medians_s(),
                 outcome.group,
+                contender.format,
             )
         )
         doubts += [flag for flag in outcome.warnings if flag.kind in _OF_MACHINE]
-    return Finished(
-        case.name, [*rows_of(case.name, macs, timed, peaks, case.copies), *faults], doubts
-    )
+    rows: Sequence[Row] = rows_of(case.name, network.macs / case.copies, timed, peaks, case.copies)
+    if case.format != DENSE:
+        expected = network.macs / max(1, network.effective_macs)
+        rows = sparse_rows_of(rows, timed, network.sparsity, expected)
+    return Finished(case.name, [*rows, *faults], doubts)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from dlas.bench.rows import Fault, Row, means
+from dlas.bench.rows import Fault, Row, SparseRow, geometric_mean, means
 from dlas.measure.conditions import Flag
 from dlas.measure.statistics import Estimate
+from dlas.plan import DENSE
 
 ABSENT = "–"
 _SHORT = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -20,13 +21,14 @@ _SHORT = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 def case_table(rows: Sequence[Row | Fault]) -> Table:
     """Every row, the fastest contender of a case first; of one that failed how it ended."""
     table = _table("medians, 95 % intervals", "case, contender")
-    for heading in ("ms", "±", "GFLOP/s", "of peak", "× peer"):
+    columns = _SPARSE if any(isinstance(row, SparseRow) for row in rows) else _DENSE
+    for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for case in dict.fromkeys(row.case for row in rows):
         table.add_section()
         table.add_row(Text(case, style="bold"))
         for row in sorted((row for row in rows if row.case == case), key=_speed):
-            table.add_row(*map(Text, _cells(row)))
+            table.add_row(*map(Text, _cells(row, columns)))
     return table
 
 
@@ -40,7 +42,7 @@ def _speed(row: Row | Fault) -> tuple[bool, float]:
     return (False, row.median_s) if isinstance(row, Row) else (True, 0.0)
 
 
-def _cells(row: Row | Fault) -> list[str]:
+def _cells(row: Row | Fault, columns: _Columns) -> list[str]:
     if isinstance(row, Fault):
         return [
             f"  {row.contender}",
@@ -50,11 +52,7 @@ def _cells(row: Row | Fault) -> list[str]:
     return [
         f"  {row.contender}",
         _SHORT.get(row.precision, row.precision),
-        f"{1e3 * row.median_s:.4g}",
-        _half_width(row),
-        f"{row.gflops:.1f}",
-        _share(row.share_of_peak),
-        _ratio(row.ratio_to_best_peer),
+        *(cell(row) for cell in columns.values()),
     ]
 
 
@@ -68,6 +66,26 @@ def mean_table(rows: Sequence[Row | Fault]) -> Table:
         numbers = (_share(mean.share_of_peak), _ratio(mean.ratio), _ratio(mean.worst))
         kind = _SHORT.get(mean.precision, mean.precision)
         table.add_row(mean.contender, kind, f"{mean.cases} of {cases}", *numbers)
+    return table
+
+
+def speedup_table(rows: Sequence[Row | Fault]) -> Table:
+    """Geometric means of the speedups over the cases of a level, by contender."""
+    groups: dict[tuple[str, str], list[SparseRow]] = {}
+    for row in rows:
+        if isinstance(row, SparseRow) and row.format != DENSE:
+            groups.setdefault((row.contender, f"{row.zeros:.0%}"), []).append(row)
+    table = _table("geometric means", "contender")
+    for heading in ("zeros", "cases", "expected", "measured", "× peer"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for (contender, zeros), group in groups.items():
+        speedups = [row.measured_speedup for row in group if row.measured_speedup is not None]
+        ratios = [row.ratio_to_best_peer for row in group if row.ratio_to_best_peer is not None]
+        expected = geometric_mean([row.expected_speedup for row in group])
+        numbers = map(_times, (expected, geometric_mean(speedups)))
+        table.add_row(
+            contender, "f32", zeros, str(len(group)), *numbers, _ratio(geometric_mean(ratios))
+        )
     return table
 
 
@@ -112,3 +130,28 @@ def _share(value: float | None) -> str:
 
 def _ratio(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2f}"
+
+
+def _times(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.2f}×"
+
+
+def _sparse(cell: Callable[[SparseRow], str]) -> Callable[[Row], str]:
+    return lambda row: cell(row) if isinstance(row, SparseRow) else ABSENT
+
+
+_Columns = Mapping[str, Callable[[Row], str]]
+_TIME: _Columns = {"ms": lambda row: f"{1e3 * row.median_s:.4g}", "±": _half_width}
+_PEER: _Columns = {"× peer": lambda row: _ratio(row.ratio_to_best_peer)}
+_DENSE: _Columns = {
+    **_TIME,
+    "GFLOP/s": lambda row: f"{row.gflops:.1f}",
+    "of peak": lambda row: _share(row.share_of_peak),
+    **_PEER,
+}
+_SPARSE: _Columns = {
+    **_TIME,
+    **_PEER,
+    "expected": _sparse(lambda row: _times(row.expected_speedup)),
+    "measured": _sparse(lambda row: _times(row.measured_speedup)),
+}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlas.cli.options import LevelsOption, shares
+
 if TYPE_CHECKING:
     from dlas.bench.run import Bench
     from dlas.hardware.base import Hardware
@@ -25,13 +27,13 @@ JsonOption = Annotated[
 ]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="Cores that one inference uses.")]
 ContendersOption = Annotated[
-    str, typer.Option(help="Names with commas between them [all usual ones].")
+    str, typer.Option(help="Names with commas between them (all usual ones).")
 ]
 BudgetOption = Annotated[
     float, typer.Option(min=0.01, help="Seconds to run each contender of a case, at most.")
 ]
 KeepOption = Annotated[
-    Path | None, typer.Option("--store", help="Keep what is compiled in this store [nowhere].")
+    Path | None, typer.Option("--store", help="Keep what is compiled in this store (nowhere).")
 ]
 
 
@@ -40,7 +42,7 @@ def networks(
     json: JsonOption = None,
     threads: ThreadsOption = 1,
     networks: Annotated[
-        str, typer.Option(help="Names with commas between them [the paper's seven].")
+        str, typer.Option(help="Names with commas between them (the paper's seven).")
     ] = "",
     contenders: ContendersOption = "",
     time_budget: BudgetOption = 10.0,
@@ -64,7 +66,7 @@ def layers(
         str,
         typer.Option(
             help="Networks whose layers are timed, and `grouped` for 3×3 layers of many groups "
-            "[resnet18-cifar,resnet50,mobilenetv2,grouped]."
+            "(resnet18-cifar,resnet50,mobilenetv2,grouped)."
         ),
     ] = "",
     contenders: ContendersOption = "",
@@ -82,6 +84,36 @@ def layers(
     _run(Bench(cases, chosen, device, threads, LAYERS_TOGETHER, store), json)
 
 
+@app.command()
+def sparse(
+    json: JsonOption = None,
+    threads: ThreadsOption = 1,
+    networks: Annotated[
+        str,
+        typer.Option(
+            help="Networks, and `resnet18-cifar-3x3` for its 3×3 layers (that, resnet18-cifar, "
+            "vgg16-cifar, resnet50, mobilenetv2-cifar, mobilenetv2)."
+        ),
+    ] = "",
+    levels: LevelsOption = "50,80,90,95",
+    formats: Annotated[str, typer.Option(help="Weight formats.")] = "csr,bsr_16x1",
+    contenders: ContendersOption = "",
+    time_budget: BudgetOption = 2.0,
+    store: KeepOption = None,
+) -> None:
+    """Layers and networks with zeros: formats that skip them beside dense ones and the peers."""
+    from dlas.bench.contenders import choose
+    from dlas.bench.run import Bench
+    from dlas.bench.sparse import USUAL, sparse_cases, sparse_contenders
+
+    found = shares(levels, "--levels")
+    named = _names(formats)
+    cases = sparse_cases(_names(networks) or USUAL, found, named)
+    chosen = choose(_names(contenders), sparse_contenders(named))
+    device = _this_machine(time_budget)
+    _run(Bench(cases, chosen, device, threads, len(found), store), json)
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -97,8 +129,14 @@ def _run(bench: Bench, json: Path | None) -> None:
     """Write the rows after every case, and print the tables; after Ctrl-C those of what is done."""
     from rich.console import Console
 
-    from dlas.bench.rows import Fault, Row, write_rows
-    from dlas.bench.tables import case_table, doubt_lines, fault_lines, mean_table
+    from dlas.bench.rows import Fault, Row, SparseRow, write_rows
+    from dlas.bench.tables import (
+        case_table,
+        doubt_lines,
+        fault_lines,
+        mean_table,
+        speedup_table,
+    )
     from dlas.cli.progress import Left
     from dlas.measure.conditions import Flag
 
@@ -121,7 +159,8 @@ def _run(bench: Bench, json: Path | None) -> None:
     if rows:
         console.print(case_table(rows), *fault_lines(rows), sep="\n", markup=False, highlight=False)
         console.print()
-        console.print(mean_table(rows))
+        with_zeros = any(isinstance(row, SparseRow) for row in rows)
+        console.print(speedup_table(rows) if with_zeros else mean_table(rows))
     for line in doubt_lines(doubts, sum(isinstance(row, Row) for row in rows)):
         console.print(line, style="yellow", soft_wrap=True, markup=False)
     if stopped:

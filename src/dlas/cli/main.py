@@ -12,6 +12,7 @@ from dlas.cli.bench import app as bench
 from dlas.cli.compare import compare
 from dlas.cli.doctor import doctor
 from dlas.cli.explain import explain
+from dlas.cli.explain_speedup import explain_speedup
 from dlas.cli.list import list_members
 from dlas.cli.plan import plan
 from dlas.cli.report import report
@@ -34,6 +35,7 @@ app.command()(compare)
 app.command()(report)
 app.command("list")(list_members)
 app.command()(explain)
+app.command("explain-speedup")(explain_speedup)
 app.command()(doctor)
 app.add_typer(bench)
 
