@@ -115,7 +115,7 @@ def test_a_window_reads_every_tap_from_its_line(
         assert inside == [begin <= place < end for place in range(outputs)]
 
 
-def unpacked(packed: Packed, tile: Tile, shape: tuple[int, ...]) -> tuple[Array, Array]:
+def unpacked(packed: Packed, tile: Tile, shape: tuple[int, ...], parts: int) -> tuple[Array, Array]:
     """The weights that a kernel meets, added up at their places, and how often each place is met
     with a weight that is not zero."""
     outputs, inputs, r, s = shape
@@ -128,7 +128,9 @@ def unpacked(packed: Packed, tile: Tile, shape: tuple[int, ...]) -> tuple[Array,
     assert len(taps) == r * s
     values = packed.values.reshape(-1, wide, high)
     for block, pointers in enumerate(packed.pointers):
-        for k, (begin, end) in enumerate(pairwise(pointers)):
+        lengths = np.diff(pointers).reshape(parts, -1)
+        assert (np.diff(lengths, axis=1) >= 0).all()  # each part's rows by length
+        for k, (begin, end) in zip(packed.turns[block], pairwise(pointers), strict=True):
             assert (end - begin) % tile.chains == 0
             for entry, c, i in product(range(begin, end), range(wide), range(high)):
                 channel, at = divmod(int(packed.offsets[entry]), tile.plane)
@@ -153,8 +155,13 @@ def test_every_weight_that_is_not_zero_is_met_once(
     shape = (row.out_channels, row.in_channels // row.groups, *row.kernel)
     weight = random.normal(size=shape).astype(np.float32) * (random.random(shape) >= share)
     full = ungrouped(weight, row.groups)
-    packed = pack(Bsr.of(full, block), tile)
-    found, met = unpacked(packed, tile, full.shape)
+    weights = Bsr.of(full, block)
+    number = len(weights.pointers) - 1
+    parts = data.draw(st.sampled_from([n for n in (1, 2, 3) if number % n == 0]))
+    packed = pack(weights, tile, parts)
+    of_part = packed.turns // (number // parts) == np.repeat(np.arange(parts), number // parts)
+    assert of_part.all()
+    found, met = unpacked(packed, tile, full.shape, parts)
     np.testing.assert_array_equal(found, full)
     np.testing.assert_array_equal(met, full != 0)
     # Loads stay within the pixels, also those of the last vector and of what fills rows and blocks.
