@@ -90,8 +90,11 @@ class Formatted(Algorithm, frozen=True, kw_only=True):
         """Those of a layer: its dense step, and with weights (K, C/G, R, S) in this format."""
         zeros = 1 - row.nonzeros / row.weights
         forms = () if is_tokens(row) else self.sparse_forms(dense)
+        reason = (
+            f"not faster with {zeros:.0%} zeros" if forms else f"{dense.primitive} has no such form"
+        )
         if self.threshold is not None and zeros < self.threshold:
-            forms = ()
+            forms, reason = (), f"{zeros:.0%} zeros, below the threshold"
         sparse = [
             Way(
                 in_format(msgspec.structs.replace(dense, primitive=form), self.format, weight),
@@ -102,9 +105,10 @@ class Formatted(Algorithm, frozen=True, kw_only=True):
         ]
         if self.threshold is not None and sparse:
             return sparse
-        note = f"{row.name} stays dense: not faster with {zeros:.0%} zeros"
         others = [
-            Way(noted(step, note), layout, dense_cost(step.primitive, row))
+            Way(
+                noted(step, f"not {self.format}: {reason}"), layout, dense_cost(step.primitive, row)
+            )
             for step, layout in self.dense_ways(dense, row)
         ]
         return [*others, *sparse]

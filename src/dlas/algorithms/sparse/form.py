@@ -52,7 +52,7 @@ class SparseForm:
     def kernel(self, weights: Bsr, tile: Tile, threads: int) -> Kernel:
         rows = len(weights.pointers) - 1
         parts = threads if tile.tiles < threads and rows % threads == 0 else 1
-        return Kernel(self.stage, tile, pack(weights, tile), parts=parts)
+        return Kernel(self.stage, tile, pack(weights, tile, parts), parts=parts)
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
         return [{"lanes": target.lanes}]

@@ -62,7 +62,7 @@ class Kernel:
             T.func_name("sparse")
             T.func_attr({"op_pattern": ELEMENTWISE_MAY_FOLLOW, "tirx.noalias": True})
             image = argument("image", (self.batch, row.in_channels, *row.input_hw))
-            names = ("values", "offsets", "pointers", "channels")
+            names = ("values", "offsets", "pointers", "turns", "channels")
             given = {
                 name: argument(name, array.shape, str(array.dtype))
                 for name, array in zip(names, packed.arrays, strict=True)
@@ -124,16 +124,17 @@ class Kernel:
                 channel = given["channels"][block * tile.channels + i].astype("int64")
                 packing.pack(image, at, channel, staged, pixels, i * tile.plane)
             with T.serial(int64(0), int64(some)) as k:
-                row = part * some + k
-                pointer = block * (self.rows + 1) + row
+                turn = part * some + k
+                pointer = block * (self.rows + 1) + turn
+                row = given["turns"][block * self.rows + turn].astype("int64")
                 begin, end = (given["pointers"][pointer + i].astype("int64") for i in (0, 1))
                 # What gets nothing from this block of channels stays as it is.
                 with T.If(T.Or(block == 0, begin < end)), T.Then():
                     self.prefetch(given, begin)
                     passes = self.packed.block[0] // tile.rows
-                    with T.serial(int64(0), int64(passes)) as turn:
+                    with T.serial(int64(0), int64(passes)) as high:
                         entries = begin, (end - begin) // tile.chains
-                        self.add((at, block, row, turn * tile.rows), entries, pixels, given, sums)
+                        self.add((at, block, row, high * tile.rows), entries, pixels, given, sums)
 
     def prefetch(self, given: dict[str, Any], entry: Expr) -> None:
         """Ask for what a row some way ahead is going to read: a layer's weights come from memory,

@@ -17,22 +17,35 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Packed:
-    """``entries`` E blocks of weights, by the block of input ``channels`` they read, then by row.
+    """``entries`` E blocks of weights, by the block of input ``channels`` they read, then by row,
+    the rows with the fewest entries first.
 
     ``values`` (E · C_b · R_b) float32; ``offsets`` (E) uint16 or int32; ``pointers`` (B, rows + 1)
-    int32, where each row of each of the B blocks begins; ``channels`` (B · tile.channels) int32,
-    those that any weight reads."""
+    int32, where each row of each of the B blocks begins, and ``turns`` (B, rows) int32, which row
+    that is; ``channels`` (B · tile.channels) int32, those that any weight reads."""
 
     values: Array
     offsets: Array
     pointers: Array
+    turns: Array
     channels: Array
     block: tuple[int, int]
 
     @property
-    def arrays(self) -> tuple[Array, Array, Array, Array]:
+    def arrays(self) -> tuple[Array, ...]:
         """What the kernel takes, each of one dimension."""
-        return self.values, self.offsets, self.pointers.reshape(-1), self.channels
+        pointers, turns = self.pointers.reshape(-1), self.turns.reshape(-1)
+        return self.values, self.offsets, pointers, turns, self.channels
+
+
+def rows_by_length(block: Array, row: Array, shape: tuple[int, int, int]) -> Array:
+    """The rows (blocks, parts · rows of a part) in turns of rising length, for entries that are in
+    these blocks and rows: a loop that ends when the one before it did is foreseen."""
+    blocks, parts, some = shape
+    lengths = np.bincount(block * parts * some + row, minlength=blocks * parts * some)
+    turns = np.argsort(lengths.reshape(shape), axis=2, kind="stable")
+    turns += some * np.arange(parts)[:, None]
+    return turns.reshape(blocks, parts * some)
 
 
 def ungrouped(weight: Array, groups: int) -> Array:
@@ -46,9 +59,10 @@ def ungrouped(weight: Array, groups: int) -> Array:
     return full.reshape(outputs, -1, r, s)
 
 
-def pack(bsr: Bsr, tile: Tile) -> Packed:
+def pack(bsr: Bsr, tile: Tile, parts: int = 1) -> Packed:
     """Weights (K, C, R, S), all groups in one, for tiles like this one. A row's entries of one
-    block are filled up to whole ``tile.chains`` with zeros."""
+    block are filled up to whole ``tile.chains`` with zeros. The rows of each of the ``parts`` stay
+    together."""
     height, width = bsr.block
     _, _, r, s = bsr.shape
     rows = len(bsr.pointers) - 1
@@ -62,8 +76,9 @@ def pack(bsr: Bsr, tile: Tile) -> Packed:
     reads = np.array([tile.offset(*divmod(t, s)) for t in range(r * s)])
     offset = local * width * tile.plane + reads[tap]
 
-    order = np.lexsort((offset, row, block))
-    place = block * rows + row
+    turns = rows_by_length(block, row, (blocks, parts, rows // parts))
+    place = block * rows + np.argsort(turns, axis=1)[block, row]
+    order = np.lexsort((offset, place))
     counts = np.bincount(place, minlength=blocks * rows).reshape(blocks, rows)
     filled = -(-counts // tile.chains) * tile.chains
     starts = np.cumsum(filled) - filled.reshape(-1)
@@ -86,6 +101,7 @@ def pack(bsr: Bsr, tile: Tile) -> Packed:
         values.reshape(-1),
         offsets.astype(np.uint16 if small else np.int32),
         pointers,
+        turns.astype(np.int32),
         channels.reshape(-1).astype(np.int32),
         bsr.block,
     )
