@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from dlas.algorithms.formats import Bsr
-from dlas.algorithms.sparse.tile import Shifts, Tile, grid, is_flat
+from dlas.algorithms.sparse.tile import Shifts, Tile, grid
 from dlas.algorithms.tiles import divisors
 from dlas.network import LayerRow
 
@@ -162,7 +162,7 @@ def _tiles(row: LayerRow, shifts: Shifts, stored: Stored, machine: Machine) -> I
     (high, wide), (height, width) = stored.block, grid(row)
     lanes = min(machine.lanes, 1 << (math.prod(row.output_hw) - 1).bit_length())
     steps = [1]
-    if shifts.horizontal and not is_flat(row):
+    if shifts.horizontal and row.kernel != (1, 1):
         steps += [n for n in (lanes // 2, lanes) if n and width % n]
     for rows in divisors(high):
         # One register for a weight, and for pixels that several weights meet.
