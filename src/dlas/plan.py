@@ -53,8 +53,12 @@ class Plan(msgspec.Struct, frozen=True):
         return {step.layer: step for step in self.steps}[layer]
 
     def check(self, network: Network) -> None:
-        """Raise InputError where the network's zeros are not those that the plan was made for."""
-        rows = {row.name: row for row in network.layers}
+        """Raise InputError where the network's layers, or zeros, are not those that the plan was
+        made for."""
+        rows, planned = {row.name: row for row in network.layers}, {s.layer for s in self.steps}
+        for name in rows:
+            if name not in planned:
+                raise InputError(f"the network has a layer {name!r}, and the plan has not")
         for step in self.steps:
             row = rows.get(step.layer)
             if row is None:

@@ -57,5 +57,42 @@ class Epilogue:
         }
         return forms[self.activation]()
 
+    @staticmethod
+    def relax_forms(x: Any) -> dict[str, Callable[[], Any]]:
+        from tvm import relax
+
+        sixth, half = (relax.const(each, "float32") for each in (1 / 6, 0.5))
+        return {
+            "none": lambda: x,
+            "ReLU": lambda: relax.op.nn.relu(x),
+            "ReLU6": lambda: relax.op.clip(x, 0, 6),
+            "SiLU": lambda: relax.op.nn.silu(x),
+            "hard-swish": lambda: x * relax.op.clip(x * sixth + half, 0, 1),
+        }
+
+    def fused(self, function: Any) -> Any:
+        """A ``tvm.tirx.PrimFunc``, its last parameters the bias and the output, with the residual
+        and the activation fused to it as the system tvm does; the residual is before the output."""
+        import tvm
+        from tvm import relax
+
+        from dlas.systems.tvm.lower import FUSE
+
+        *given, output = [
+            relax.Var(f"x{i}", relax.TensorType([int(n) for n in p.shape], str(p.dtype)))
+            for i, p in enumerate(function.params)
+        ]
+        residual = relax.Var("residual", output.ty)
+        builder = relax.BlockBuilder()
+        with builder.function("main", [*given, residual]):
+            with builder.dataflow():
+                sums = relax.call_tir(builder.add_func(function, "kernel"), given, output.ty)
+                x = builder.emit(relax.op.add(builder.emit(sums), residual))
+                result = builder.emit_output(self.relax_forms(x)[self.activation]())
+            builder.emit_func_output(result)
+        module = tvm.transform.Sequential(FUSE)(builder.get())
+        (kernel,) = (f for _, f in module.functions_items() if isinstance(f, tvm.tirx.PrimFunc))
+        return kernel
+
     def expected(self, sums: Array) -> Array:
         return ACTIVATIONS[self.activation](sums + self.bias[:, None, None] + self.residual)
