@@ -56,6 +56,14 @@ def test_more_places_than_a_tile_holds(name: str, primitive: str, label: str) ->
     check(primitive, name, WIDE[label], target(), which=None)
 
 
+@every_primitive
+def test_1x1_kernels_by_every_tile(primitive: str) -> None:
+    """Nothing is copied after staging, also where rows are padded to vectors."""
+    row = geometry((3, 2), (1, 1), (2, 3), pads=(1, 0, 0, 2))
+    for which in range(8):
+        check(primitive, "csr", row, target(), (0.0, 0.5), which=which)
+
+
 @pytest.mark.parametrize("vectors", VECTORS[1:], ids=lambda pair: f"{pair[0]} bits")
 @pytest.mark.parametrize("label", ["3x3 odd channels", "dilation 2 stride 2", "4 groups of 3 → 5"])
 @every_primitive

@@ -101,10 +101,10 @@ def test_dense_layers(kind: str, algorithm: str, tmp_path: Path) -> None:
 def test_networks_of_the_paper(
     name: str, kind: str, algorithm: str, tuning: str, threads: int, tmp_path: Path
 ) -> None:
-    """Only layers where it pays: sparse and dense ones side by side."""
+    """Only layers where it pays."""
     plan = check(pruned(name, kind), tmp_path, kind, algorithm, tuning, threads, threshold=None)
     formats = {step.format for step in plan.steps}
-    assert formats == {"dense", kind}
+    assert {kind} <= formats <= {"dense", kind}
 
 
 def test_a_layer_of_nothing_but_zeros(tmp_path: Path) -> None:

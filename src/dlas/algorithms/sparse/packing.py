@@ -42,6 +42,8 @@ class Packing:
 
     @property
     def pitch(self) -> int:
+        if not self.copies:  # the kernel reads what is staged
+            return self.tile.pitch
         return self.tile.width + self.across.margin
 
     def line(self, py: Expr, px: Expr, y: Expr) -> Expr:
