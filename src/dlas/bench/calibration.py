@@ -13,6 +13,9 @@ IMAGES = 8
 #: it, rounding errors included: by 1.2 per layer (Yang et al. 2019, "A Mean Field Theory of Batch
 #: Normalization"), which after 50 layers is all that bfloat16 leaves. Above zero it is 1.03.
 SCALES, SHIFTS = (0.5, 1.0), (0.5, 1.5)
+#: A channel of less variance, as pruning leaves many, is constant but for rounding errors, and
+#: would have them divided by next to nothing.
+CONSTANT = 1e-4
 
 
 def calibrated(network: Network, seed: int = 0) -> Network:
@@ -28,11 +31,14 @@ def calibrated(network: Network, seed: int = 0) -> Network:
             tensors[name].CopyFrom(numpy_helper.from_array(value, name))
     if not norms:
         return Network(model)
+    variances = {node.input[4] for node in norms}
     drawn = Network(model)
     measured = _with_statistics_computed(drawn)
     images = random.standard_normal((IMAGES, *network.input_shape), dtype=np.float32)
     found = cpu_session(measured).run(list(drawn.statistics), {network.input_name: images})
     for name, value in zip(drawn.statistics, found, strict=True):
+        if name in variances:
+            value = np.where(value < CONSTANT, np.float32(1), value)
         tensors[name].CopyFrom(numpy_helper.from_array(value, name))
     return Network(model)
 
