@@ -40,7 +40,7 @@ class Tvm(System, frozen=True, kw_only=True):
     stored as such and summed in float32."""
 
     name: ClassVar[str] = "tvm"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     algorithms: ClassVar[tuple[str, ...]] = (
         "direct", "gemm", "spatial_pack", "grouped_spatial_pack", "depthwise", "winograd",
         "winograd4", "cheapest",
