@@ -21,9 +21,9 @@ from dlas.algorithms.tiles import divisors
 from dlas.network import LayerRow
 
 #: A vector of pixels from the first cache, at a vector's boundary or not; if from the second, more.
-ALIGNED, UNALIGNED, FAR = 0.5, 1.7, 1.2
+ALIGNED, UNALIGNED, FAR = 0.5, 1.2, 1.2
 #: A weight or an offset.
-SCALAR = 0.6
+SCALAR = 0.4
 #: A vector of sums, read and written back; beginning and ending a row of the weights.
 SUMS, ROW = 2.0, 25.0
 #: Passing a row by that has no weights in a block.

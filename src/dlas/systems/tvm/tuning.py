@@ -106,14 +106,13 @@ class Tuner:
         assert form is not None
         form.apply(order, form.candidates(order, self.target)[0], self.threads)
         main = order.mod["main"].with_attr("global_symbol", "main")
-        built = compiled(tvm.IRModule({"main": main}), self.target, self.threads).jit()
         random = np.random.default_rng(0)
         image, *_, bias, output = (
             random.random(tuple(map(int, each.shape)), np.float32) for each in main.params
         )
         given = (image, *kernel.packed.arrays, bias, output)
         arguments = [tvm.runtime.tensor(np.ascontiguousarray(value)) for value in given]
-        return partial(seconds, built["main"], [arguments])
+        return partial(seconds, self.built(main), [arguments])
 
     def key(self, kernel: tirx.PrimFunc) -> str:
         text = kernel.without_attr("global_symbol").script()
@@ -126,9 +125,16 @@ class Tuner:
         arguments, runs = self.arguments(kernel), []
         for knobs in candidates:
             tried = by_template(kernel, knobs, self.threads).with_attr("global_symbol", "main")
-            built = compiled(tvm.IRModule({"main": tried}), self.target, self.threads).jit()
-            runs.append(partial(seconds, built["main"], arguments))
+            runs.append(partial(seconds, self.built(tried), arguments))
         return interleaved(runs, len(arguments))
+
+    def built(self, main: tirx.PrimFunc) -> Callable[..., None]:
+        """A kernel with its loops in order, to be called here. Code that checks its arguments takes
+        longer to compile than the loops."""
+        with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
+            module = compiled(tvm.IRModule({"main": main}), self.target, self.threads)
+        found: Callable[..., None] = module.jit()["main"]
+        return found
 
     def arguments(self, kernel: tirx.PrimFunc) -> list[list[tvm.runtime.Tensor]]:
         """What the kernel is called with in turns: the same images and other weights."""
