@@ -21,11 +21,11 @@ from dlas.algorithms.tiles import divisors
 from dlas.network import LayerRow
 
 #: A vector of pixels from the first cache, at a vector's boundary or not; if from the second, more.
-ALIGNED, UNALIGNED, FAR = 0.5, 1.2, 1.2
+ALIGNED, UNALIGNED, FAR = 0.5, 1.5, 1.2
 #: A weight or an offset.
 SCALAR = 0.4
 #: A vector of sums, read and written back; beginning and ending a row of the weights.
-SUMS, ROW = 2.0, 25.0
+SUMS, ROW = 2.0, 15.0
 #: Passing a row by that has no weights in a block.
 SKIP = 4.0
 #: A vector of a row staged, and of one copied.
