@@ -54,7 +54,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     def check(self, network: Network) -> None:
         """Raise InputError where the network's layers, or zeros, are not those that the plan was
-        made for."""
+        made for. A plan without steps leaves every layer to the system."""
+        if not self.steps:
+            return
         rows, planned = {row.name: row for row in network.layers}, {s.layer for s in self.steps}
         for name in rows:
             if name not in planned:

@@ -39,7 +39,7 @@ INJECTIVE = 2
 
 
 def translate_blocked(
-    network: Network, plan: Plan, lanes: int, sparse: SparseLayers
+    network: Network, plan: Plan, lanes: int, sparse: SparseLayers | None = None
 ) -> tvm.IRModule:
     """As ``frontend.translate``, with blocks of ``lanes`` channels."""
     network = Network(pool_first(fold_batch_norm(network.model)))
@@ -65,7 +65,9 @@ class Blocked:
 
 
 class BlockedImporter(Importer):
-    def __init__(self, network: Network, plan: Plan, lanes: int, sparse: SparseLayers) -> None:
+    def __init__(
+        self, network: Network, plan: Plan, lanes: int, sparse: SparseLayers | None
+    ) -> None:
         super().__init__(network, plan, sparse)
         self.lanes = lanes
         self.orders = channel_orders(network, plan, lanes)

@@ -25,6 +25,7 @@ from dlas.plan import Plan
 from dlas.systems.tvm.layers import float_kernel, integer_kernel
 from dlas.systems.tvm.quantized import constant, quantized, vector
 from dlas.systems.tvm.sparse import SparseLayers
+from dlas.target import host
 
 #: What TVM's importer raises for an operator that it does not take: it has no class of its own.
 REFUSALS = (
@@ -32,9 +33,10 @@ REFUSALS = (
 )  # fmt: skip
 
 
-def translate(network: Network, plan: Plan, sparse: SparseLayers) -> tvm.IRModule:
-    """The network at batch 1 as a Relax module whose function ``main`` takes the image. Raises
-    Refused where TVM has no translation."""
+def translate(network: Network, plan: Plan, sparse: SparseLayers | None = None) -> tvm.IRModule:
+    """The network at batch 1 as a Relax module whose function ``main`` takes the image. ``sparse``
+    makes the layers that are stored sparsely; None: for one thread of this machine. Raises Refused
+    where TVM has no translation."""
     network = Network(fold_batch_norm(network.model))
     return imported(Importer(network, plan, sparse), network)
 
@@ -51,12 +53,12 @@ def imported(importer: Importer, network: Network) -> tvm.IRModule:
 
 
 class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type information
-    def __init__(self, network: Network, plan: Plan, sparse: SparseLayers) -> None:
+    def __init__(self, network: Network, plan: Plan, sparse: SparseLayers | None) -> None:
         shapes = {network.input_name: [1, *network.input_shape]}
         super().__init__(shapes, "float32", sanitize=False)
         self.rows = {row.name: row for row in network.layers}
         self.plan = plan
-        self.sparse = sparse
+        self.sparse = sparse or SparseLayers(host(), threads=1)
 
     def _convert_operator(
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
