@@ -3,7 +3,7 @@ weights, and networks that may be pruned."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from dlas.network import Network
 from dlas.node import Node, canonical
 from dlas.plan import DENSE, KEPT, Plan, open_plan
 from dlas.spec import parse_member
+from dlas.store.frame import dense_algorithm
 from dlas.store.results import Measured
 from dlas.store.store import Store
 from dlas.target import host
@@ -52,7 +53,9 @@ def sparse_stack(store: Store, key: str) -> SparseStack:
         raise InputError(f"{key[:12]} was not measured: {_ending(store, chain)}")
     network = opened_network(store, algorithm.parent)
     plan = open_plan(_folder(store, algorithm.key))
-    dense = cast(Algorithm, parse_member("algorithms", _dense(algorithm.spec), "$.algorithm"))
+    dense = cast(
+        Algorithm, parse_member("algorithms", dense_algorithm(algorithm.spec), "$.algorithm")
+    )
     dense_s, doubts = _dense_time(store, key, network, measured[-1])
     return SparseStack(
         network=network,
@@ -131,7 +134,7 @@ def _twins(store: Store, key: str) -> Iterator[str]:
     the last study first."""
     members = [m for study in store.results.studies() for m in store.results.members(study)]
     own = next(member["stack"] for member in members if member["key"] == key)
-    pruned = {**own, "algorithm": _dense(own["algorithm"])}
+    pruned = {**own, "algorithm": dense_algorithm(own["algorithm"])}
     for wanted in (pruned, {**pruned, "optimizations": []}):
         name = canonical(wanted)
         yield from (m["key"] for m in members if canonical(m["stack"]) == name)
@@ -141,10 +144,6 @@ def _has_shape(store: Store, key: str, network: Network) -> bool:
     """Whether that stack's network does as many multiplications as this one, zeros counted."""
     folder = store.artifacts.find(_at(recorded_chain(store, key), "algorithms").parent)
     return folder is not None and Network.open(folder).macs == network.macs
-
-
-def _dense(spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {**spec, "format": DENSE, "threshold": None}
 
 
 def _at(chain: Sequence[Node], layer: str) -> Node:

@@ -79,7 +79,10 @@ def check_format(name: str) -> None:
     if name == DENSE:
         raise InputError("dense skips no zeros; name csr or bsr_RxC. Dense contenders always run")
     if name == KEPT:
-        raise InputError(f"{KEPT} skips channels, and the bench has no case of pruned channels yet")
+        raise InputError(
+            f"{KEPT} skips channels, and the bench has no case of pruned channels: "
+            "dlas run studies/kept-channels.toml times it"
+        )
 
 
 def with_zeros(draw: Callable[[], Network], share: float, name: str) -> Network:

@@ -143,6 +143,11 @@ def _add_speedups(
 def _without_optimization(stack: Mapping[str, Any]) -> bytes:
     """The stack that this one is compared with. A format of weights is the other half of pruning:
     alone it does nothing, so the baseline's are dense."""
-    algorithm = dict(stack["algorithm"])
-    algorithm.update({name: plain for name, plain in _DENSE.items() if name in algorithm})
-    return canonical({**stack, "optimizations": [], "algorithm": algorithm})
+    return canonical(
+        {**stack, "optimizations": [], "algorithm": dense_algorithm(stack["algorithm"])}
+    )
+
+
+def dense_algorithm(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """An algorithm's spec with weights stored dense."""
+    return {**spec, **{name: plain for name, plain in _DENSE.items() if name in spec}}

@@ -78,11 +78,13 @@ class Tuner:
     def choose_tile(self, kernels: Sequence[Kernel]) -> Kernel:
         """The fastest of a sparse layer's kernels, with its own weights: where its zeros are
         decides which tile is best."""
+        if len(kernels) == 1:
+            return kernels[0]
         key = self.tile_key(kernels)
         known = self.store.get(key)
         if known is not None:
             return kernels[known["candidate"]]
-        if len(kernels) == 1 or self.spent_s > BUDGET_S:
+        if self.spent_s > BUDGET_S:
             return kernels[0]
         start = time.monotonic()
         runs = [self.sparse_run(kernel) for kernel in kernels]
