@@ -7,7 +7,7 @@ Document Processing"; the "GEMM" primitive of DLAS (arXiv:2311.08909).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from dlas.algorithms.template import Knobs
 from dlas.network import LayerRow
 from dlas.target import Target
 
+if TYPE_CHECKING:
+    from dlas.algorithms.dot.form import DotForm
+
 
 class Gemm(Formatted, BlockedPrimitive, frozen=True, kw_only=True):
     """Applies to every convolution and dense layer. Weight layout: (K, C/G·R·S), dense (C, K).
@@ -27,6 +30,12 @@ class Gemm(Formatted, BlockedPrimitive, frozen=True, kw_only=True):
     1, whose columns are its input."""
 
     name: ClassVar[str] = "gemm"
+
+    @property
+    def dot(self) -> DotForm:
+        from dlas.algorithms.dot.form import DotForm
+
+        return DotForm(self.name, columns=True)
 
     def pack(self, weight: Array, row: LayerRow) -> Array:
         matrix = weight.reshape(row.out_channels, -1)

@@ -8,7 +8,7 @@ input, P×Q output, R×S kernel.
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from dlas.algorithms.base import Algorithm
 from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.plan import Plan, Step
+
+if TYPE_CHECKING:
+    from dlas.algorithms.dot.form import DotForm
 
 Tensor = Any  # tvm.te.Tensor; tvm is imported only where it works
 Array = NDArray[np.generic]
@@ -31,6 +34,13 @@ class Primitive(Algorithm, frozen=True, kw_only=True):
     fallback: ClassVar[str] = "direct"
     #: How images lie for its template form; None where it is no ``TemplatePrimitive``.
     template: ClassVar[Layout | None] = None
+
+    @property
+    def dot(self) -> DotForm:
+        """The form for 8-bit integers and bfloat16 under the template."""
+        from dlas.algorithms.dot.form import DotForm
+
+        return DotForm(self.name)
 
     def plan(self, network: Network) -> Plan:
         return self.formatted(Plan(self.name, tuple(map(self.step, self.rows(network)))), network)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from dlas.target.amx import use_matrix_registers
 from dlas.target.cgroup import ROOT, cpu_quota
 from dlas.target.isa import FEATURES, ISAS, arm_name, vector, x86_name
 from dlas.target.target import Cache, Target
@@ -19,6 +20,8 @@ def read_target(root: Path = ROOT, machine: str | None = None) -> Target:
     isa = ISAS.get(machine, machine)
     info = _cpuinfo(text_of(root / "proc/cpuinfo"))
     features = tuple(sorted(_flags(info) & FEATURES.get(isa, {}).keys()))
+    if root == ROOT and not use_matrix_registers():
+        features = tuple(name for name in features if not name.startswith("amx_"))
     bits, registers = vector(isa, features)
     if "sve" in features:
         bits = 8 * int(text_of(root / "proc/sys/abi/sve_default_vector_length") or bits // 8)

@@ -61,11 +61,8 @@ class Tvm(System, frozen=True, kw_only=True):
     def refuses(self, network: Network, plan: Plan) -> str | None:
         if self.tuning == "untuned":
             return None
-        if network.dtype != "float32":
-            return (
-                "tuning = 'template' has schedules for float32 networks only, and this one is "
-                f"{network.dtype}: tuning = 'untuned'"
-            )
+        if network.dtype == "float16":
+            return "tuning = 'template' has no schedules for float16 networks: tuning = 'untuned'"
         return None
 
     def emulates(self, network: Network) -> str:
@@ -90,6 +87,8 @@ class Tvm(System, frozen=True, kw_only=True):
             module = translate(network, plan, SparseLayers(host(), self.threads))
         else:
             from dlas.systems.tvm.blocked import translate_blocked
+            from dlas.systems.tvm.dots import DotLayers
+            from dlas.systems.tvm.narrow import translate_narrow
             from dlas.systems.tvm.tuning import Tuner
 
             os.environ["TVM_NUM_THREADS"] = str(self.threads)
@@ -97,7 +96,12 @@ class Tvm(System, frozen=True, kw_only=True):
             tuner = Tuner(host(), self.threads, self.trials, weight_bytes)
             arrange = tuner.arrange
             sparse = SparseLayers(host(), self.threads, tuner.choose_tile, self.trials)
-            module = translate_blocked(network, plan, host().lanes, sparse)
+            lanes = host().lanes
+            if network.dtype in ("int8", "bfloat16", "mixed"):
+                dots = DotLayers(host(), tuner.choose_dots, self.trials)
+                module = translate_narrow(network, plan, lanes, dots, sparse)
+            else:
+                module = translate_blocked(network, plan, lanes, sparse)
         build(module, host(), self.threads, folder / LIBRARY, arrange)
 
     def load(self, folder: Path) -> Run:

@@ -62,6 +62,9 @@ def llvm_target(machine: Target, threads: int) -> tvm.target.Target:
     if machine.isa == "aarch64" and machine.vector_bits > 128:
         # Without a width to rely on, LLVM cuts vectors for NEON also where there is SVE.
         options["cl-opt"] = [f"-aarch64-sve-vector-bits-min:uint={machine.vector_bits}"]
+    if machine.isa == "x86-64" and machine.vector_bits == 512:
+        # LLVM cuts vectors in halves for some Intel processors that had to slow down for whole ones.
+        options["mattr"] = [*machine.llvm_features, "-prefer-256-bit"]
     if machine.isa == "riscv64":
         options["mabi"] = "lp64d"
         # Where TVM sees "v" it makes every vector a masked loop over memory. These two are what

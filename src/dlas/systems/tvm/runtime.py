@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dlas.executable import Run
 from dlas.systems.tvm.pages import in_huge_pages
+from dlas.target.amx import use_matrix_registers
 
 LIBRARY = "network.so"
 ALIGNMENT = 64  # bytes: what generated code assumes of every tensor
@@ -42,6 +43,7 @@ def load_library(library: Path, threads: int) -> Run:
     os.environ["TVM_NUM_THREADS"] = str(threads)
     tvm_ffi: Any = quick_import("tvm_ffi")
     load_runtime()
+    use_matrix_registers()
     with in_huge_pages():
         module = tvm_ffi.load_module(str(library.resolve())).vm_load_executable()
         module.vm_initialization(CPU, DEVICE, POOLED)

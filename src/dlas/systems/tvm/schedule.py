@@ -22,7 +22,7 @@ def schedule(kernel: tirx.PrimFunc, lanes: int, threads: int) -> tirx.PrimFunc:
     """The kernel in the untuned order, its vectors of at most ``lanes`` numbers; the outputs of a
     sum are shared among the threads."""
     order = s_tir.Schedule(tvm.IRModule({MAIN: kernel}), debug_mask="none")
-    form = sparse_form_in(order)
+    form = form_in(order)
     if form is not None:
         form.apply(order, {"lanes": lanes}, threads)
         return order.mod[MAIN]
@@ -38,13 +38,15 @@ def schedule(kernel: tirx.PrimFunc, lanes: int, threads: int) -> tirx.PrimFunc:
     return order.mod[MAIN]
 
 
-def sparse_form_in(order: s_tir.Schedule) -> Any:
-    """The sparse form of a primitive that this kernel is; None for other kernels."""
+def form_in(order: s_tir.Schedule) -> Any:
+    """The sparse form of a primitive, or that of narrow numbers, that this kernel is; None for
+    other kernels."""
     for block in order.get_child_blocks(order.get_sblock("root", MAIN)):
-        primitive, form, _ = order.get(block).name_hint.partition("_sparse_template")
-        if form:
-            found: Any = member("algorithms", primitive)()
-            return found.sparse
+        name = order.get(block).name_hint
+        for form in ("sparse", "dot"):
+            if name.endswith(f"_{form}_template"):
+                primitive: Any = member("algorithms", name.removesuffix(f"_{form}_template"))()
+                return getattr(primitive, form)
     return None
 
 

@@ -11,7 +11,7 @@ from tvm import s_tir, tirx
 
 from dlas.layer import member
 from dlas.systems.tvm.prefetch import with_prefetch
-from dlas.systems.tvm.schedule import MAIN, is_elementwise, is_sum, sparse_form_in
+from dlas.systems.tvm.schedule import MAIN, form_in, is_elementwise, is_sum
 from dlas.target import Target
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def opened(kernel: tirx.PrimFunc) -> s_tir.Schedule:
 
 
 def primitive_in(order: s_tir.Schedule) -> TemplatePrimitive | None:
-    """The primitive, or its sparse form, that has a block in this kernel."""
-    found: Any = sparse_form_in(order)
+    """The primitive, or a form of it, that has a block in this kernel."""
+    found: Any = form_in(order)
     for block in order.get_child_blocks(order.get_sblock("root", MAIN)):
         name = order.get(block).name_hint
         if found is None and name.endswith("_template"):

@@ -24,6 +24,7 @@ from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in
 from dlas.target import Target
 
 if TYPE_CHECKING:
+    from dlas.algorithms.dot.kernel import Kernel as DotKernel
     from dlas.algorithms.sparse.kernel import Kernel
     from dlas.algorithms.template import Knobs
 
@@ -116,11 +117,59 @@ class Tuner:
         arguments = [tvm.runtime.tensor(np.ascontiguousarray(value)) for value in given]
         return partial(seconds, self.built(main), [arguments])
 
+    def choose_dots(self, kernels: Sequence[DotKernel]) -> DotKernel:
+        """The fastest of a layer's kernels on narrow numbers."""
+        if len(kernels) == 1:
+            return kernels[0]
+        tools = distribution_version("apache-tvm"), str(REVISION)
+        names = (each.identity for each in kernels)
+        key = kernel_key((*names, self.target.name, str(self.threads), self.cold, *tools))
+        known = self.store.get(key)
+        if known is not None:
+            return kernels[known["candidate"]]
+        if self.spent_s > BUDGET_S:
+            return kernels[0]
+        start = time.monotonic()
+        runs = [self.dot_run(kernel) for kernel in kernels]
+        times = interleaved(runs)
+        self.spent_s += time.monotonic() - start
+        best = int(np.argmin(times))
+        self.store.put(key, {"candidate": best}, times[best])
+        return kernels[best]
+
+    def dot_run(self, kernel: DotKernel) -> Callable[[], float]:
+        number = kernel.tile.window.number.stored
+        order = opened(kernel.function(number))
+        form = primitive_in(order)
+        assert form is not None
+        form.apply(order, {}, self.threads)
+        main = order.mod["main"].with_attr("global_symbol", "main")
+        random = np.random.default_rng(0)
+        # Small integers, and as bits of bfloat16 small numbers.
+        image = random.integers(0, 127, kernel.image_shape).astype(number)
+        output = np.zeros(kernel.output_shape, number)
+        constants = kernel.constants
+        held = min(self.weight_bytes, COPIED_BYTES) // constants["weights"].nbytes
+        with in_huge_pages():
+            copies = [
+                tvm.runtime.tensor(constants["weights"]) for _ in range(min(held, COPIES) or 1)
+            ]
+            same = {
+                name: tvm.runtime.tensor(np.ascontiguousarray(value))
+                for name, value in {"image": image, **constants, "output": output}.items()
+            }
+        arguments = [list({**same, "weights": copy}.values()) for copy in copies]
+        return partial(seconds, self.built(main), arguments)
+
+    @property
+    def cold(self) -> str:
+        """How many bits the bytes have that weights come from."""
+        return str(min(self.weight_bytes, COPIED_BYTES).bit_length())
+
     def key(self, kernel: tirx.PrimFunc) -> str:
         text = kernel.without_attr("global_symbol").script()
         tools = distribution_version("apache-tvm"), str(REVISION), str(self.trials)
-        cold = str(min(self.weight_bytes, COPIED_BYTES).bit_length())
-        return kernel_key((text, self.target.name, str(self.threads), cold, *tools))
+        return kernel_key((text, self.target.name, str(self.threads), self.cold, *tools))
 
     def measure(self, kernel: tirx.PrimFunc, candidates: Sequence[Knobs]) -> list[float]:
         """The shortest of a few runs of each candidate, in seconds, on random data."""

@@ -1,0 +1,118 @@
+"""The kernels of a convolution on narrow numbers, and how a system orders their loops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dlas.algorithms.dot.depthwise import DepthwiseWindow, depthwise_tile, depthwise_tiles
+from dlas.algorithms.dot.instruction import instruction, matrix_instruction
+from dlas.algorithms.dot.kernel import STAGED, Affine, Array, Kernel
+from dlas.algorithms.dot.matrix import configuration, matrix_tile
+from dlas.algorithms.dot.number import NUMBERS, Number
+from dlas.algorithms.dot.tile import matrix_tiles, vector_tiles
+from dlas.algorithms.dot.vectors import vector_tile
+from dlas.algorithms.dot.window import Window
+from dlas.algorithms.template import Knobs
+from dlas.algorithms.tiles import divisors, join_epilogue
+from dlas.network import LayerRow
+from dlas.target import Target
+
+#: Bytes that are copied at once.
+COPIED = 64
+
+
+@dataclass(frozen=True)
+class DotForm:
+    """Of the primitive of that name. ``columns``: whether pixels are gathered beforehand (im2col).
+    Like a ``TemplatePrimitive`` it orders the loops of a kernel after fusion, around the stage
+    ``stage``; there is one order."""
+
+    name: str
+    columns: bool = False
+    streams_weights = False
+
+    @property
+    def stage(self) -> str:
+        return f"{self.name}_dot_template"
+
+    def kernels(
+        self, row: LayerRow, stored: tuple[str, int, int], weight: Array, affine: Affine,
+        target: Target, most: int,
+    ) -> Sequence[Kernel]:  # fmt: skip
+        """So many at most, the cheapest by estimate first. ``stored``: the image's number, how many
+        channels it has, and what stands for 0; weight (K, C/G, R, S) of the number's type."""
+        name, channels, zero = stored
+        number = NUMBERS[name]
+        if row.groups == row.in_channels == row.out_channels:
+            return self.depthwise(row, (number, channels, zero), weight, affine, target, most)
+        window = Window(row, number, channels, target.lanes, self.columns)
+        packed = window.pack(weight)
+        if matrix_instruction(number, target):
+            return [
+                Kernel(self.stage, tile, packed, affine, zero, matrix_tile, (configuration(tile),))
+                for tile in matrix_tiles(window, target, most)
+            ]
+        dot = instruction(number, target)
+        if dot.shifts(number):
+            affine = shifted(affine, packed, number.name == "int8", row)
+        return [
+            Kernel(self.stage, tile, packed, affine, zero, vector_tile(dot))
+            for tile in vector_tiles(window, target, most)
+        ]
+
+    def depthwise(
+        self, row: LayerRow, stored: tuple[Number, int, int], weight: Array, affine: Affine,
+        target: Target, most: int,
+    ) -> Sequence[Kernel]:  # fmt: skip
+        number, channels, zero = stored
+        window = DepthwiseWindow(row, number, channels, target.lanes, columns=False)
+        packed = window.pack(weight)
+        return [
+            Kernel(self.stage, tile, packed, affine, zero, depthwise_tile)
+            for tile in depthwise_tiles(window, target, most)
+        ]
+
+    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
+        return [{}]
+
+    def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
+        """Scale, bias, residual, activation and rounding follow tile by tile, while the sums are
+        near."""
+        block = order.get_sblock(self.stage)
+        rows, width, rows_outside = (int(n) for n in order.get(block).annotations["tile"])
+        last = join_epilogue(order, block)
+        for stage in order.get_producers(block):
+            copy_in_vectors(order, stage, threads)
+        n, one, y, x, k = order.get_loops(last)
+        y_tile, y_in = order.split(y, [None, rows])
+        k_tile, k_in = order.split(k, [None, width])
+        outer = (n, one, y_tile, k_tile) if rows_outside else (k_tile, n, one, y_tile)
+        order.reorder(*outer, y_in, x, k_in)
+        vector = max(d for d in divisors(width) if d <= COPIED)
+        order.vectorize(order.split(k_in, [None, vector])[1])
+        place = order.fuse(*outer)
+        order.compute_at(block, place, preserve_unit_loops=True)
+        if threads > 1:
+            order.parallel(place)
+
+
+def copy_in_vectors(order: Any, stage: Any, threads: int) -> None:
+    *outer, last = order.get_loops(stage)
+    if threads > 1:
+        order.parallel(order.fuse(*outer[:2]))
+    width = max(n for n in divisors(int(order.get(last).extent)) if n <= COPIED)
+    order.vectorize(order.split(last, [None, width])[1])
+
+
+def shifted(affine: Affine, packed: Array, signed: bool, row: LayerRow) -> Affine:
+    """For sums over integers 128 more, of a signed image, or 128 less."""
+    blocks = packed.shape[0]
+    lanes = packed.shape[-1] // 4
+    totals = packed.reshape(blocks, -1, lanes, 4).sum((1, 3), dtype="int64").reshape(-1)
+    wrong = totals[: row.out_channels] * (128 if signed else -128)
+    return Affine((affine.offset - wrong).astype("int32"), affine.factor, affine.shift)
+
+
+__all__ = ["STAGED", "Affine", "DotForm"]

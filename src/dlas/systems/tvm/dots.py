@@ -1,0 +1,86 @@
+"""Layers on narrow numbers: kernels given as loops, of which one is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tvm import relax
+
+from dlas.errors import Refused
+from dlas.network import LayerRow
+from dlas.systems.tvm.quantized import Array
+from dlas.target import Target
+
+if TYPE_CHECKING:
+    from dlas.algorithms.dot.form import DotForm
+    from dlas.algorithms.dot.kernel import Kernel
+    from dlas.systems.tvm.narrow import Image
+
+#: Of kernels of one layer, the one to take.
+Choose = Callable[[Sequence["Kernel"]], "Kernel"]
+#: What an int32 holds.
+LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Weights:
+    """values (K, C/G, R, S), as stored; ``scale`` (K) of integers; bias (K). ``unit``: what the
+    layer's outputs are divided by."""
+
+    values: Array
+    bias: Array
+    scale: Array | None = None
+    unit: float = 1.0
+
+
+@dataclass(frozen=True)
+class DotLayers:
+    """``choose`` takes one of the ``most`` cheapest by estimate."""
+
+    target: Target
+    choose: Choose
+    most: int
+
+    def integers(
+        self, row: LayerRow, weight: Array, scale: Array, bias: Array, unit: float
+    ) -> Weights:
+        """Raises Refused where sums may leave int32."""
+        largest = int(np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1).max()) * 255
+        if largest > LARGEST:
+            raise Refused(
+                f"the sums of layer {row.name!r} may reach {largest}, more than int32 holds: keep "
+                "it in float32, or give it fewer input channels"
+            )
+        return Weights(weight, bias, scale, unit)
+
+    def floats(self, row: LayerRow, weight: Array, bias: Array) -> Weights:
+        """The weights as bits of bfloat16, which they must be."""
+        bits = np.ascontiguousarray(weight, np.float32).view(np.uint32)
+        return Weights((bits >> 16).astype(np.uint16), bias)
+
+    def emit(
+        self, builder: relax.BlockBuilder, form: DotForm, row: LayerRow, image: Image,
+        weights: Weights,
+    ) -> relax.Expr:  # fmt: skip
+        """The layer's outputs (N, 1, P, Q, K filled up), float32."""
+        from dlas.algorithms.dot.kernel import Affine
+
+        affine = Affine(weights.bias)
+        if weights.scale is not None:
+            totals = weights.values.reshape(len(weights.values), -1).sum(1, dtype=np.int64)
+            offset = (-image.zero * totals).astype(np.int32)
+            factor = np.float64(image.scale) * weights.scale / weights.unit
+            shift = weights.bias.astype(np.float64) / weights.unit
+            affine = Affine(offset, factor.astype(np.float32), shift.astype(np.float32))
+        stored = image.number, image.shape[-1], image.zero
+        kernels = form.kernels(row, stored, weights.values, affine, self.target, self.most)
+        kernel = self.choose(kernels)
+        function = builder.add_func(kernel.function(), kernel.stage)
+        constants = [relax.const(array) for array in kernel.constants.values()]
+        given = [image.expression, *constants]
+        return builder.emit(
+            relax.call_tir(function, given, relax.TensorType(kernel.output_shape, "float32"))
+        )

@@ -1,0 +1,374 @@
+"""From a network of 8-bit integers or bfloat16 to Relax, its images channels last from layer to
+layer, and stored as the network rounds them.
+
+A channels-last image is one in blocks, all channels in one block. What the network says in three
+operators, quantize, dequantize, layer, is one kernel here: images stay narrow in memory, and real
+in the registers of the kernel that computes them. Layers that compute in float32 do as in
+``blocked.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import tvm
+from onnx import TensorProto
+from tvm import relax, te, tirx
+
+from dlas.layer import member
+from dlas.network import LayerRow, Network
+from dlas.network.fold import fold_batch_norm
+from dlas.plan import Plan
+from dlas.systems.tvm.blocked import Blocked, BlockedImporter
+from dlas.systems.tvm.dots import DotLayers
+from dlas.systems.tvm.frontend import imported, plain_product
+from dlas.systems.tvm.order import ELEMENTWISE
+from dlas.systems.tvm.quantized import Array, Quantized, constant, quantized
+from dlas.systems.tvm.rewrite import pool_first
+from dlas.systems.tvm.sparse import SparseLayers
+from dlas.target.blocks import block_count
+
+#: Channels of a stored image are filled up to whole vectors, or to these where there are no more.
+FEWEST = 4
+REAL, BITS = "float32", "uint16"
+#: 1.5 · 2²³, and its bits.
+ROUNDING, ROUNDING_BITS = 12582912.0, 0x4B400000
+
+
+def translate_narrow(
+    network: Network, plan: Plan, lanes: int, dots: DotLayers, sparse: SparseLayers
+) -> tvm.IRModule:
+    """As ``frontend.translate``, with blocks of ``lanes`` channels."""
+    network = Network(pool_first(fold_batch_norm(network.model)))
+    return imported(NarrowImporter(network, plan, lanes, dots, sparse), network)
+
+
+@dataclass(frozen=True)
+class Image(Blocked):
+    """An image (N, 1, H, W, C), C filled up. ``number``: what its elements are, "float32", "uint8",
+    "int8" or "bfloat16" (as bits). Integers stand for (q - ``zero``) · ``scale`` once a
+    DequantizeLinear has said so. A ``vector`` is (N, C) to the network, one pixel here. Real
+    numbers are counted in ``unit``: a layer's, in steps of what they are rounded to next."""
+
+    number: str = REAL
+    scale: float | None = None
+    zero: int = 0
+    vector: bool = False
+    unit: float = 1.0
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether a layer can multiply it as it is stored."""
+        return self.number == "bfloat16" or self.scale is not None
+
+
+class NarrowImporter(BlockedImporter):
+    def __init__(
+        self, network: Network, plan: Plan, lanes: int, dots: DotLayers, sparse: SparseLayers
+    ) -> None:
+        super().__init__(network, plan, lanes, sparse)
+        self.dots = dots
+        self.steps = next_steps(network)
+
+    def _convert_operator(
+        self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
+    ) -> relax.Expr | Blocked:
+        first, result = inputs[0], None
+        if op_name == "Relu" and isinstance(first, Image) and first.unit != 1:
+            emitted = self.bb.emit(relax.op.nn.relu(first.expression))
+            result = replace(first, expression=emitted)
+        elif op_name == "QuantizeLinear":
+            result = self.quantize(*inputs[:3], attrs)
+        elif op_name == "DequantizeLinear" and isinstance(first, Image):
+            result = self.dequantize(first, *inputs[1:3])
+        elif op_name == "Cast":
+            result = self.cast(first, attrs["to"])
+        elif isinstance(first, Image) and op_name in ("Flatten", "Reshape", "Squeeze"):
+            result = self.flattened(first, attrs)
+        if result is not None:
+            return result
+        return super()._convert_operator(op_name, inputs, attrs, opset)
+
+    # -- rounding ------------------------------------------------------------------------------
+
+    def quantize(
+        self, value: Any, scale: relax.Expr, zero: relax.Expr, attrs: dict[str, Any]
+    ) -> Image | None:
+        step, nought = constant(scale), constant(zero)
+        if step is None or nought is None or step.size > 1 or constant(value) is not None:
+            return None
+        number = str(nought.dtype)
+        if isinstance(value, Image) and value.scale is not None:
+            same = (value.scale, value.zero, value.number)
+            if same == (float(step.item()), int(nought.item()), number):
+                return replace(value, scale=None)  # the same steps: nothing to round
+        in_steps = isinstance(value, Image) and value.unit == float(step.item())
+        image = value if in_steps else self.image(value)
+        if image is None:
+            return None
+        factors = [] if in_steps else per_channel(image, 1 / np.float32(step.item()))
+        compute = partial(levels, number=number, zero=int(nought.item()))
+        emitted = self.bb.emit_te(
+            compute, image.expression, *factors, primfunc_name_hint="quantize"
+        )
+        return replace(image, expression=emitted, number=number, unit=1.0)
+
+    def dequantize(self, image: Image, scale: relax.Expr, zero: relax.Expr) -> Image | None:
+        step, nought = constant(scale), constant(zero)
+        if step is None or nought is None or step.size > 1:
+            return None
+        return replace(image, scale=float(step.item()), zero=int(nought.item()))
+
+    def cast(self, value: Any, to: int) -> Any:
+        """To bfloat16, and from it; the pair leaves the image as it is stored."""
+        if isinstance(value, Image) and value.number == "bfloat16":
+            return value if to == TensorProto.FLOAT else None
+        image = self.image(value) if to == TensorProto.BFLOAT16 else None
+        if image is None:
+            return None
+        emitted = self.bb.emit_te(nearest_bits, image.expression, primfunc_name_hint="round")
+        return replace(image, expression=emitted, number="bfloat16")
+
+    def real(self, value: Any) -> Any:
+        """An image's numbers in float32; any other value as it is."""
+        if not isinstance(value, Image) or (value.number == REAL and value.unit == 1):
+            return value
+        if value.number == REAL:
+            (factor,) = per_channel(value, value.unit)
+            emitted = self.bb.emit(relax.op.multiply(value.expression, factor))
+        elif value.number == "bfloat16":
+            emitted = self.bb.emit_te(widened, value.expression, primfunc_name_hint="widen")
+        else:
+            given = per_channel(value, value.zero, value.scale or 1.0)
+            emitted = self.bb.emit_te(
+                dequantized, value.expression, *given, primfunc_name_hint="dequantize"
+            )
+        return replace(value, expression=emitted, number=REAL, scale=None, zero=0, unit=1.0)
+
+    # -- between the layouts -------------------------------------------------------------------
+
+    def image(self, value: Any) -> Image | None:
+        """Any value channels last, its numbers real; None where it is no image."""
+        if isinstance(value, Image):
+            real: Image = self.real(value)
+            return real
+        shape = tuple(map(int, value.ty.shape))
+        if isinstance(value, Blocked):
+            value = super().plain(value)
+        elif len(shape) == 2:
+            value = self.bb.emit(relax.op.reshape(value, (*shape, 1, 1)))
+        elif len(shape) != 4:
+            return None
+        batch, channels, height, width = map(int, value.ty.shape)
+        stored = FEWEST if channels <= FEWEST else block_count(channels, self.lanes) * self.lanes
+
+        def last(data: te.Tensor) -> te.Tensor:
+            def element(n: Any, _: Any, y: Any, x: Any, c: Any) -> Any:
+                if stored == channels:
+                    return data[n, c, y, x]
+                zero = tirx.const(0, str(data.dtype))
+                return tirx.if_then_else(c < channels, data[n, c, y, x], zero)
+
+            return te.compute((batch, 1, height, width, stored), element)
+
+        emitted = self.bb.emit_te(last, value, primfunc_name_hint="last")
+        return Image(emitted, channels, vector=len(shape) == 2)
+
+    def plain(self, value: Any) -> Any:
+        plain = super().plain(self.real(value))
+        if isinstance(value, Image) and value.vector:
+            return self.bb.emit(relax.op.reshape(plain, (-1, value.channels)))
+        return plain
+
+    def blocked(self, value: Any, order: int | None = None) -> Blocked:
+        if isinstance(value, Image):
+            value = super().plain(self.real(value))
+        return super().blocked(value, order)
+
+    def flattened(self, image: Image, attrs: dict[str, Any]) -> Image | None:
+        """An image of one pixel as a vector; None for others."""
+        single = image.shape[2:4] == (1, 1) and attrs["tvm_custom"]["num_outputs"] == 1
+        return replace(image, vector=True) if single else None
+
+    # -- operators -----------------------------------------------------------------------------
+
+    def template_layer(
+        self, row: LayerRow, inputs: Any, attrs: dict[str, Any]
+    ) -> relax.Expr | Blocked | None:
+        image = inputs[0]
+        if isinstance(image, Image):
+            result = self.dot_layer(row, image, inputs, attrs) if image.is_narrow else None
+            if result is not None:
+                return result
+            inputs[0] = self.plain(image) if image.vector else self.blocked(image)
+        return super().template_layer(row, inputs, attrs)
+
+    def dot_layer(
+        self, row: LayerRow, image: Image, inputs: Any, attrs: dict[str, Any]
+    ) -> Image | None:
+        """By dot products of what is stored; None where image and weights do not fit."""
+        if row.op == "dense" and not (image.vector and plain_product_of(attrs)):
+            return None
+        axis = 0 if row.op == "conv" or attrs.get("transB") else 1  # of the output channels
+        bias = np.zeros(1) if inputs[2] is None else constant(inputs[2])
+        weight: Any = quantized(inputs[1]) if image.scale is not None else constant(inputs[1])
+        if weight is None or bias is None:
+            return None
+        bias = np.broadcast_to(bias.reshape(-1), row.out_channels).astype(np.float32)
+        if isinstance(weight, Quantized):
+            if not weight.varies_along(axis) or weight.centred().dtype != np.int8:
+                return None
+            scale = np.broadcast_to(weight.scale, row.out_channels)
+            unit = self.steps.get(row.name, 1.0)
+            values = weight_of(weight.centred(), axis, row)
+            given = self.dots.integers(row, values, scale, bias, unit)
+        else:
+            given = self.dots.floats(row, weight_of(weight, axis, row), bias)
+        primitive: Any = member("algorithms", self.plan.primitive(row.name))()
+        emitted = self.dots.emit(self.bb, primitive.dot, row, image, given)
+        return Image(emitted, row.out_channels, vector=image.vector, unit=given.unit)
+
+    def on_blocks(
+        self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
+    ) -> Blocked | None:
+        if not any(isinstance(value, Image) for value in inputs):
+            return super().on_blocks(op_name, inputs, attrs, opset)
+        if op_name == "MaxPool":
+            # Steps are in the order of what they stand for: the largest stays the largest.
+            image = inputs[0]
+            if image.number != "bfloat16":
+                return self.pool(op_name, image, attrs)
+        inputs[:] = [self.real(value) for value in inputs]
+        if op_name in ELEMENTWISE and len(inputs) > 1:
+            inputs[:] = self.beside(inputs)
+        return super().on_blocks(op_name, inputs, attrs, opset)
+
+    def beside(self, inputs: Sequence[Any]) -> list[Any]:
+        """Every operand channels last where one of them is."""
+        found = []
+        for value in inputs:
+            if isinstance(value, Image) or value is None or constant(value) is not None:
+                found.append(value)
+            else:
+                image = self.image(value)
+                found.append(value if image is None else image)
+        return found
+
+    def operand(self, value: Any, beside: Blocked) -> relax.Expr | None:
+        if not isinstance(beside, Image):
+            return super().operand(value, beside)
+        known = constant(value) if not isinstance(value, Blocked) else None
+        if isinstance(value, Image):
+            return value.expression if value.channels == beside.channels else None
+        if known is None:
+            return None
+        if known.size == 1:
+            return value  # type: ignore[no-any-return]
+        shape = known.shape[-3:] if not beside.vector else (*known.shape[-1:], 1, 1)
+        if shape == (beside.channels, 1, 1) and known.size == beside.channels:
+            stored = beside.shape[-1]
+            filled = np.pad(known.reshape(-1), (0, stored - known.size))
+            return relax.const(filled.reshape(1, 1, 1, 1, stored))
+        return None
+
+    def concatenation(self, images: Sequence[Any]) -> Blocked | None:
+        """Along channels, where every image but the last fills its vectors."""
+        given = [self.image(value) for value in images]
+        if any(image is None for image in given):
+            return None
+        parts = [image for image in given if image is not None]
+        if any(part.shape[-1] != part.channels for part in parts[:-1]):
+            return None
+        joined = self.bb.emit(relax.op.concat([part.expression for part in parts], axis=4))
+        return Image(joined, sum(part.channels for part in parts))
+
+
+def next_steps(network: Network) -> dict[str, float]:
+    """The step that each layer's output is rounded to, at once or after a ReLU, where nothing else
+    reads it; by the layer's name."""
+    constants, graph = network.initializers, network.model.graph
+    readers: dict[str, list[Any]] = {output.name: [] for output in graph.output}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found, outputs = {}, {output.name for output in graph.output}
+    layers = {row.name for row in network.layers}
+    for node in graph.node:
+        name = node.output[0]
+        after = readers.get(name, [])
+        if node.name in layers and [n.op_type for n in after] == ["Relu"] and name not in outputs:
+            name = after[0].output[0]
+            after = readers.get(name, [])
+        rounding = [n for n in after if n.op_type == "QuantizeLinear"]
+        if node.name in layers and len(after) == 1 and rounding and name not in outputs:
+            step = constants.get(rounding[0].input[1])
+            if step is not None and step.size == 1:
+                found[node.name] = float(step.item())
+    return found
+
+
+def plain_product_of(attrs: dict[str, Any]) -> bool:
+    """Whether a Gemm or MatMul has no factors."""
+    factors = attrs.get("alpha", 1.0), attrs.get("beta", 1.0), attrs.get("transA", 0)
+    return factors == (1.0, 1.0, 0)
+
+
+def weight_of(weight: Array, axis: int, row: LayerRow) -> Array:
+    """(K, C/G, R, S)."""
+    moved = np.moveaxis(weight, axis, 0)
+    return moved.reshape(*moved.shape[:2], *row.kernel)
+
+
+def levels(
+    data: te.Tensor, factor: te.Tensor | None = None, number: str = "uint8", zero: int = 0
+) -> te.Tensor:
+    """The nearest step of each number, counted in steps after it is multiplied by ``factor`` (C);
+    of two as near the even one, before ``zero`` is added (ONNX's QuantizeLinear)."""
+    limits = np.iinfo(number)
+
+    def level(*at: Any) -> Any:
+        steps = data[at] if factor is None else data[at] * factor[at[-1]]
+        held = te.max(te.min(steps, float(limits.max - zero)), float(limits.min - zero))
+        # Beside a number so large the last bit of a sum is 1, and its lowest bits are the integer.
+        bits = tirx.reinterpret("int32", held + tirx.const(ROUNDING, REAL))
+        return (bits + tirx.const(zero - ROUNDING_BITS, "int32")).astype(number)
+
+    return te.compute(data.shape, level, name="quantized")
+
+
+def per_channel(image: Image, *numbers: float) -> list[relax.Expr]:
+    """Each as a vector of as many as there are channels: Relax takes what reads one number for all
+    elements for no elementwise operator, and would not join it to the layer before."""
+    return [relax.const(np.full(image.shape[-1], number, np.float32)) for number in numbers]
+
+
+def dequantized(data: te.Tensor, nought: te.Tensor, step: te.Tensor) -> te.Tensor:
+    def element(*at: Any) -> Any:
+        return (data[at].astype(REAL) - nought[at[-1]]) * step[at[-1]]
+
+    return te.compute(data.shape, element, name="dequantized")
+
+
+def widened(bits: te.Tensor) -> te.Tensor:
+    def element(*at: Any) -> Any:
+        return tirx.reinterpret(REAL, bits[at].astype("uint32") << tirx.const(16, "uint32"))
+
+    return te.compute(bits.shape, element, name="widened")
+
+
+def nearest_bits(data: te.Tensor) -> te.Tensor:
+    """The nearest bfloat16, of two as near the even one, as its bits."""
+
+    def element(*at: Any) -> Any:
+        bits, half = tirx.reinterpret("uint32", data[at]), tirx.const(0x7FFF, "uint32")
+        sixteen, one = tirx.const(16, "uint32"), tirx.const(1, "uint32")
+        return ((bits + half + ((bits >> sixteen) & one)) >> sixteen).astype(BITS)
+
+    return te.compute(data.shape, element, name="rounded")
+
+
+__all__ = ["Image", "NarrowImporter", "plain_product", "translate_narrow"]
