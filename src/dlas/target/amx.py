@@ -1,5 +1,5 @@
-"""Leave to use AMX: its registers are 8 KiB that Linux must save for every thread, so a process asks
-for them before it first uses them.
+"""Leave to use AMX: its registers are 8 KiB that Linux must save for every thread, so a process
+asks for them before it first uses them.
 
 Source: Linux, Documentation/arch/x86/xstate.rst.
 """

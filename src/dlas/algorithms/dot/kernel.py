@@ -5,14 +5,14 @@ for every tile of rows and blocks of output channels:
     the tile's sums                                        (``vectors.py``, ``matrix.py``, …)
     every output: its sum, scaled, + bias                  (what follows is fused by the system)
 
-Integers stand for numbers: q for s · (q - z). With the image's (s_x, z_x) and weights of scale s_w[k]
-around nought, an output is
+Integers stand for numbers: q for s · (q - z). With the image's (s_x, z_x) and weights of scale
+s_w[k] around nought, an output is
 
     s_x · s_w[k] · (Σ q_x · q_w  -  z_x · Σ q_w[k])  +  bias[k]
 
 where padding holds z_x, so that it stands for 0. Sums are int32 and exact, and begin with the term
-that does not depend on the image; only the rest is float32 (Jacob et al. 2018, arXiv:1712.05877, equations 3 and 7; they also round the scales to
-fixed-point numbers, we do not).
+that does not depend on the image; only the rest is float32 (Jacob et al. 2018, arXiv:1712.05877,
+equations 3 and 7; they also round the scales to fixed-point numbers, we do not).
 """
 
 from __future__ import annotations

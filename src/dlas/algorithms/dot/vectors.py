@@ -60,23 +60,25 @@ def add_places(
         T.buffer_store(held, begin, [spot(place, vector)])
     (sy, sx), (down, across) = window.stride, window.tap_steps
     high = window.row.output_hw[0] // tile.rows
-    with T.serial(int64(0), int64(window.taps[0])) as r:
-        with T.serial(int64(0), int64(window.taps[1])) as s:
-            with T.serial(int64(0), int64(window.words)) as word:
-                factors = [
-                    element(given["weights"], (first + v, r, s, word, 0), lanes * number.in_word)
-                    for v in range(tile.vectors)
-                ]
-                for place in range(tile.places):
-                    y = (at % high * tile.rows + run.row) * sy
-                    offset = window.first(first) + r * down + s * across + word * number.in_word
-                    x = (start + place) * sx
-                    pixel = element(given["image"], (at // high, 0, y, x, offset), number.in_word)
-                    same = reinterpreted(pixel, "int32")
-                    for v in range(tile.vectors):
-                        total = tirx.BufferLoad(held, [spot(place, v)])
-                        added = instruction.add_product(total, same, factors[v], number)
-                        T.buffer_store(held, added, [spot(place, v)])
+    with (
+        T.serial(int64(0), int64(window.taps[0])) as r,
+        T.serial(int64(0), int64(window.taps[1])) as s,
+        T.serial(int64(0), int64(window.words)) as word,
+    ):
+        factors = [
+            element(given["weights"], (first + v, r, s, word, 0), lanes * number.in_word)
+            for v in range(tile.vectors)
+        ]
+        for place in range(tile.places):
+            y = (at % high * tile.rows + run.row) * sy
+            offset = window.first(first) + r * down + s * across + word * number.in_word
+            x = (start + place) * sx
+            pixel = element(given["image"], (at // high, 0, y, x, offset), number.in_word)
+            same = reinterpreted(pixel, "int32")
+            for v in range(tile.vectors):
+                total = tirx.BufferLoad(held, [spot(place, v)])
+                added = instruction.add_product(total, same, factors[v], number)
+                T.buffer_store(held, added, [spot(place, v)])
     for place, vector in every():
         to = (block + vector) * lanes
         index = tirx.Ramp(to, int64(1), lanes) if lanes > 1 else to

@@ -63,7 +63,7 @@ def llvm_target(machine: Target, threads: int) -> tvm.target.Target:
         # Without a width to rely on, LLVM cuts vectors for NEON also where there is SVE.
         options["cl-opt"] = [f"-aarch64-sve-vector-bits-min:uint={machine.vector_bits}"]
     if machine.isa == "x86-64" and machine.vector_bits == 512:
-        # LLVM cuts vectors in halves for some Intel processors that had to slow down for whole ones.
+        # LLVM halves vectors for Intel processors, of which older ones slowed down for whole ones.
         options["mattr"] = [*machine.llvm_features, "-prefer-256-bit"]
     if machine.isa == "riscv64":
         options["mabi"] = "lp64d"

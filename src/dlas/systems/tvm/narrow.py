@@ -130,8 +130,7 @@ class NarrowImporter(BlockedImporter):
         image = self.image(value) if to == TensorProto.BFLOAT16 else None
         if image is None:
             return None
-        emitted = self.bb.emit_te(nearest_bits, image.expression, primfunc_name_hint="round")
-        return replace(image, expression=emitted, number="bfloat16")
+        return self.rounded(image)
 
     def real(self, value: Any) -> Any:
         """An image's numbers in float32; any other value as it is."""
@@ -200,6 +199,9 @@ class NarrowImporter(BlockedImporter):
         self, row: LayerRow, inputs: Any, attrs: dict[str, Any]
     ) -> relax.Expr | Blocked | None:
         image = inputs[0]
+        if row.dtype == "bfloat16" and not (isinstance(image, Image) and image.is_narrow):
+            found = self.image(image)  # its numbers are bfloat16 already
+            image = image if found is None else self.rounded(found)
         if isinstance(image, Image):
             result = self.dot_layer(row, image, inputs, attrs) if image.is_narrow else None
             if result is not None:
@@ -238,14 +240,24 @@ class NarrowImporter(BlockedImporter):
         if not any(isinstance(value, Image) for value in inputs):
             return super().on_blocks(op_name, inputs, attrs, opset)
         if op_name == "MaxPool":
-            # Steps are in the order of what they stand for: the largest stays the largest.
-            image = inputs[0]
-            if image.number != "bfloat16":
-                return self.pool(op_name, image, attrs)
+            return self.max_pool(inputs[0], attrs)
         inputs[:] = [self.real(value) for value in inputs]
         if op_name in ELEMENTWISE and len(inputs) > 1:
             inputs[:] = self.beside(inputs)
         return super().on_blocks(op_name, inputs, attrs, opset)
+
+    def max_pool(self, image: Image, attrs: dict[str, Any]) -> Blocked | None:
+        """Steps are in the order of what they stand for: the largest stays the largest."""
+        if image.number != "bfloat16":
+            return self.pool("MaxPool", image, attrs)
+        largest = self.pool("MaxPool", self.real(image), attrs)
+        return None if largest is None else self.rounded(largest)
+
+    def rounded(self, image: Any) -> Image:
+        """An image's numbers as bfloat16."""
+        real = self.real(image)
+        emitted = self.bb.emit_te(nearest_bits, real.expression, primfunc_name_hint="round")
+        return replace(real, expression=emitted, number="bfloat16")
 
     def beside(self, inputs: Sequence[Any]) -> list[Any]:
         """Every operand channels last where one of them is."""
@@ -277,14 +289,15 @@ class NarrowImporter(BlockedImporter):
 
     def concatenation(self, images: Sequence[Any]) -> Blocked | None:
         """Along channels, where every image but the last fills its vectors."""
-        given = [self.image(value) for value in images]
+        narrow = all(isinstance(v, Image) and v.number == "bfloat16" for v in images)
+        given = list(images) if narrow else [self.image(value) for value in images]
         if any(image is None for image in given):
             return None
         parts = [image for image in given if image is not None]
         if any(part.shape[-1] != part.channels for part in parts[:-1]):
             return None
         joined = self.bb.emit(relax.op.concat([part.expression for part in parts], axis=4))
-        return Image(joined, sum(part.channels for part in parts))
+        return Image(joined, sum(part.channels for part in parts), number=parts[0].number)
 
 
 def next_steps(network: Network) -> dict[str, float]:
