@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dlas.algorithms.dot.instruction import reinterpreted
 from dlas.algorithms.dot.kernel import Kernel, element
 from dlas.algorithms.dot.number import Number
-from dlas.algorithms.dot.tile import PER_TILE, Run, Tile, distinct, regions
+from dlas.algorithms.dot.tile import PER_TILE, Ranked, Run, Tile, cheapest, regions
 from dlas.algorithms.dot.window import Window
 from dlas.algorithms.sparse.loops import Expr, int64
 from dlas.target import Target
@@ -55,7 +55,7 @@ class DepthwiseWindow(Window):
         return np.ascontiguousarray(blocks.transpose(0, 2, 3, 1))
 
 
-def depthwise_tiles(window: DepthwiseWindow, target: Target, most: int) -> Sequence[Tile]:
+def depthwise_tiles(window: DepthwiseWindow, target: Target, most: int) -> Sequence[Ranked]:
     """The cheapest by estimate first: fewest loads, and least computed more than once."""
     found = []
     taps = math.prod(window.taps)
@@ -67,7 +67,7 @@ def depthwise_tiles(window: DepthwiseWindow, target: Target, most: int) -> Seque
             waste /= rows * window.row.output_hw[1]
             cost = waste * (taps + (taps + 4) / places) + PER_TILE / (rows * run.length * blocks)
             found.append((cost, tile))
-    return distinct(found, most)
+    return cheapest(found, most)
 
 
 def widths(length: int, most: int, taps: int) -> Iterator[int]:

@@ -47,19 +47,38 @@ class DotForm:
         number = NUMBERS[name]
         if row.groups == row.in_channels == row.out_channels:
             return self.depthwise(row, (number, channels, zero), weight, affine, target, most)
-        window = Window(row, number, channels, target.lanes, self.columns)
-        packed = window.pack(weight)
+        found = []
+        for columns in self.ways(row):
+            window = Window(row, number, channels, target.lanes, columns)
+            found += self.ranked(window, weight, (affine, zero), target, most)
+        found.sort(key=lambda pair: pair[0])
+        return [kernel for _, kernel in found[:most]]
+
+    def ways(self, row: LayerRow) -> Sequence[bool]:
+        """Whether pixels are gathered, by choice where that brings outputs of a strided layer to
+        equal distances."""
+        return (False, True) if row.stride != (1, 1) and not self.columns else (self.columns,)
+
+    def ranked(
+        self, window: Window, weight: Array, rest: tuple[Affine, int], target: Target, most: int
+    ) -> list[tuple[float, Kernel]]:
+        (affine, zero), number, packed = rest, window.number, window.pack(weight)
         if matrix_instruction(number, target):
             return [
-                Kernel(self.stage, tile, packed, affine, zero, matrix_tile, (configuration(tile),))
-                for tile in matrix_tiles(window, target, most)
+                (
+                    cost,
+                    Kernel(
+                        self.stage, tile, packed, affine, zero, matrix_tile, (configuration(tile),)
+                    ),
+                )
+                for cost, tile in matrix_tiles(window, target, most)
             ]
         dot = instruction(number, target)
         if dot.shifts(number):
-            affine = shifted(affine, packed, number.name == "int8", row)
+            affine = shifted(affine, packed, number.name == "int8", window.row)
         return [
-            Kernel(self.stage, tile, packed, affine, zero, vector_tile(dot))
-            for tile in vector_tiles(window, target, most)
+            (cost, Kernel(self.stage, tile, packed, affine, zero, vector_tile(dot)))
+            for cost, tile in vector_tiles(window, target, most)
         ]
 
     def depthwise(
@@ -71,7 +90,7 @@ class DotForm:
         packed = window.pack(weight)
         return [
             Kernel(self.stage, tile, packed, affine, zero, depthwise_tile)
-            for tile in depthwise_tiles(window, target, most)
+            for _, tile in depthwise_tiles(window, target, most)
         ]
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:

@@ -96,7 +96,8 @@ class Kernel:
         """What it computes, and how; not with which weights."""
         window = self.tile.window
         shape = msgspec.structs.replace(window.row, name="", weight="", nonzeros=0)
-        return f"{shape} {window.number.name} {window.channels} {window.lanes} {self.choices}"
+        image = f"{window.number.name} {window.channels} {window.lanes} {window.columns}"
+        return f"{shape} {image} {self.choices}"
 
     def function(self, result: str = "float32") -> Any:
         """A ``tvm.tirx.PrimFunc``: image (N, 1, H, W, C), the constants → (N, 1, P, Q, K). In

@@ -11,7 +11,7 @@ from dlas.algorithms.dot.window import Window
 from dlas.algorithms.tiles import divisors
 from dlas.target import Target
 
-#: A matrix register: rows, and bytes of a row.
+#: A matrix register: rows, and bytes of a row; as many as a line of the cache has.
 MATRIX_ROWS, MATRIX_BYTES = 16, 64
 #: Sums of a tile lie in the first cache until they are scaled and stored; of its bytes no more.
 SUMS_SHARE = 0.7
@@ -19,6 +19,8 @@ SUMS_SHARE = 0.7
 STORED = 4
 #: Cycles that a tile takes besides multiplying, and a group of registers in it.
 PER_TILE, PER_GROUP = 60.0, 40.0
+#: Bytes of the image.
+COPIED_A_CYCLE = 8.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,11 @@ class Tile:
         return f"{kind} {self.rows}x{self.blocks} {order} {self.places}x{self.vectors}"
 
 
-def vector_tiles(window: Window, target: Target, most: int) -> Sequence[Tile]:
+#: A tile after its estimated cycles, of an output of all channels or of a multiply-add.
+Ranked = tuple[float, Tile]
+
+
+def vector_tiles(window: Window, target: Target, most: int) -> Sequence[Ranked]:
     """The cheapest by estimate first: time of its multiplications, of loading words and weights
     where those are more, and of what is computed more than once."""
     found = []
@@ -78,12 +84,12 @@ def vector_tiles(window: Window, target: Target, most: int) -> Sequence[Tile]:
             waiting = max(1.0, 8 / (places * vectors))
             cost = waste * max(waiting, loads + 0.3) + 0.1 / vectors
             cost += PER_TILE / (rows * window.row.output_hw[1] * blocks * steps(window) / 2)
-            tile = Tile(window, rows, blocks, outside, places, vectors)
-            found.append((cost + late_weights(window, target, outside), tile))
-    return distinct(found, most)
+            cost += late_weights(window, target, outside) + copying(window)
+            found.append((cost, Tile(window, rows, blocks, outside, places, vectors)))
+    return cheapest(found, most)
 
 
-def matrix_tiles(window: Window, target: Target, most: int) -> Sequence[Tile]:
+def matrix_tiles(window: Window, target: Target, most: int) -> Sequence[Ranked]:
     """As ``vector_tiles``, for a matrix unit. ``places`` and ``vectors`` count its registers."""
     found = []
     for rows, blocks, outside in regions(window, target):
@@ -94,16 +100,15 @@ def matrix_tiles(window: Window, target: Target, most: int) -> Sequence[Tile]:
         cycles = max(9, min(MATRIX_ROWS, length)) * chunks(window)
         groups = math.ceil(across / shape[0]) * math.ceil(blocks / shape[1])
         work = runs * (across * blocks * cycles + groups * PER_GROUP) + PER_TILE
-        cost = work / (rows * blocks)
-        tile = Tile(window, rows, blocks, outside, *shape, matrix=True)
-        found.append((cost * (1 + late_weights(window, target, outside)), tile))
-    return distinct(found, most)
+        sums = rows * window.row.output_hw[1] * blocks * steps(window)
+        cost = MATRIX_ROWS * work / sums * (1 + late_weights(window, target, outside))
+        cost += MATRIX_ROWS * copying(window) / 2
+        found.append((cost, Tile(window, rows, blocks, outside, *shape, matrix=True)))
+    return cheapest(found, most)
 
 
-def distinct(found: list[tuple[float, Tile]], most: int) -> list[Tile]:
-    """The cheapest, of each shape in both orders at most."""
-    found.sort(key=lambda pair: pair[0])
-    return [tile for _, tile in found[:most]]
+def cheapest(found: list[Ranked], most: int) -> list[Ranked]:
+    return sorted(found, key=lambda pair: pair[0])[:most]
 
 
 def regions(
@@ -116,11 +121,14 @@ def regions(
     cache = target.cache_bytes(1) or 32 << 10
     if shared is None:
         shared = window.depth == window.channels
-    for high, wide in product(divisors(rows), divisors(blocks)):
-        if not shared and wide > 1:
-            continue
+    widths = divisors(blocks) if shared else [1]
+    # Half a cache line is written in the time of a whole one.
+    line = MATRIX_BYTES // window.number.bytes // window.lanes
+    widths = [n for n in widths if n % line == 0] or widths[-1:]
+    for high, wide in product(divisors(rows), widths):
         span = Tile(window, high, wide, True, 1, 1).span
-        if high * wide == 1 or 4 * span * wide * window.lanes <= SUMS_SHARE * cache:
+        smallest = high == 1 and wide == widths[0]
+        if smallest or 4 * span * wide * window.lanes <= SUMS_SHARE * cache:
             orders = (True, False) if high < rows and wide < blocks else (True,)
             yield from ((high, wide, order) for order in orders)
 
@@ -151,6 +159,14 @@ def chunks(window: Window) -> int:
 def words_at_once(window: Window) -> int:
     """Of a run those that a matrix register holds side by side."""
     return max(n for n in divisors(window.words) if n <= MATRIX_BYTES // 4)
+
+
+def copying(window: Window) -> float:
+    """Cycles of copying the image, over vectors of multiply-adds."""
+    if not window.copies:
+        return 0.0
+    copied = math.prod(window.stored) * window.number.bytes / COPIED_A_CYCLE
+    return copied / (math.prod(window.row.output_hw) * window.blocks * steps(window))
 
 
 def flat_waste(window: Window, rows: int) -> float:

@@ -26,17 +26,24 @@ from dlas.plan import Plan
 from dlas.systems.tvm.blocked import Blocked, BlockedImporter
 from dlas.systems.tvm.dots import DotLayers
 from dlas.systems.tvm.frontend import imported, plain_product
+from dlas.systems.tvm.lookahead import SUMS, Lookahead
 from dlas.systems.tvm.order import ELEMENTWISE
 from dlas.systems.tvm.quantized import Array, Quantized, constant, quantized
 from dlas.systems.tvm.rewrite import pool_first
+from dlas.systems.tvm.rounding import (
+    REAL,
+    dequantized,
+    levels,
+    nearest_bits,
+    stepped,
+    weighted_sum,
+    widened,
+)
 from dlas.systems.tvm.sparse import SparseLayers
 from dlas.target.blocks import block_count
 
 #: Channels of a stored image are filled up to whole vectors, or to these where there are no more.
 FEWEST = 4
-REAL, BITS = "float32", "uint16"
-#: 1.5 · 2²³, and its bits.
-ROUNDING, ROUNDING_BITS = 12582912.0, 0x4B400000
 
 
 def translate_narrow(
@@ -61,6 +68,13 @@ class Image(Blocked):
     unit: float = 1.0
 
     @property
+    def affine(self) -> tuple[float, float]:
+        """(a, b): what is stored as x stands for a · x + b."""
+        if self.scale is not None:
+            return self.scale, -self.zero * self.scale
+        return self.unit, 0.0
+
+    @property
     def is_narrow(self) -> bool:
         """Whether a layer can multiply it as it is stored."""
         return self.number == "bfloat16" or self.scale is not None
@@ -72,17 +86,18 @@ class NarrowImporter(BlockedImporter):
     ) -> None:
         super().__init__(network, plan, lanes, sparse)
         self.dots = dots
-        self.steps = next_steps(network)
+        self.ahead = Lookahead.of(network)
 
     def _convert_operator(
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
     ) -> relax.Expr | Blocked:
-        first, result = inputs[0], None
+        first, result, name = inputs[0], None, attrs["tvm_custom"]["name"]
         if op_name == "Relu" and isinstance(first, Image) and first.unit != 1:
-            emitted = self.bb.emit(relax.op.nn.relu(first.expression))
-            result = replace(first, expression=emitted)
+            result = first if name in self.ahead.clipped else self.relu(first)
+        elif op_name in SUMS and all(isinstance(value, Image) for value in inputs):
+            result = self.sum_of(*inputs, unit=self.ahead.steps.get(name, 1.0))
         elif op_name == "QuantizeLinear":
-            result = self.quantize(*inputs[:3], attrs)
+            result = self.quantize(*inputs[:3], inside=name in self.ahead.inside)
         elif op_name == "DequantizeLinear" and isinstance(first, Image):
             result = self.dequantize(first, *inputs[1:3])
         elif op_name == "Cast":
@@ -96,8 +111,9 @@ class NarrowImporter(BlockedImporter):
     # -- rounding ------------------------------------------------------------------------------
 
     def quantize(
-        self, value: Any, scale: relax.Expr, zero: relax.Expr, attrs: dict[str, Any]
+        self, value: Any, scale: relax.Expr, zero: relax.Expr, inside: bool
     ) -> Image | None:
+        """``inside``: in float32, for the kernel that goes on with it."""
         step, nought = constant(scale), constant(zero)
         if step is None or nought is None or step.size > 1 or constant(value) is not None:
             return None
@@ -111,16 +127,20 @@ class NarrowImporter(BlockedImporter):
         if image is None:
             return None
         factors = [] if in_steps else per_channel(image, 1 / np.float32(step.item()))
-        compute = partial(levels, number=number, zero=int(nought.item()))
+        compute = partial(stepped if inside else levels, number=number, zero=int(nought.item()))
         emitted = self.bb.emit_te(
             compute, image.expression, *factors, primfunc_name_hint="quantize"
         )
+        if inside:
+            return replace(image, expression=emitted, unit=float(step.item()))
         return replace(image, expression=emitted, number=number, unit=1.0)
 
     def dequantize(self, image: Image, scale: relax.Expr, zero: relax.Expr) -> Image | None:
         step, nought = constant(scale), constant(zero)
         if step is None or nought is None or step.size > 1:
             return None
+        if image.number == REAL:
+            return image  # rounded inside a kernel, and so counted already
         return replace(image, scale=float(step.item()), zero=int(nought.item()))
 
     def cast(self, value: Any, to: int) -> Any:
@@ -147,6 +167,20 @@ class NarrowImporter(BlockedImporter):
                 dequantized, value.expression, *given, primfunc_name_hint="dequantize"
             )
         return replace(value, expression=emitted, number=REAL, scale=None, zero=0, unit=1.0)
+
+    def relu(self, image: Image) -> Image:
+        return replace(image, expression=self.bb.emit(relax.op.nn.relu(image.expression)))
+
+    def sum_of(self, a: Image, b: Image, unit: float) -> Image | None:
+        """Of two images as they are stored, counted in ``unit``."""
+        if a.shape != b.shape or a.channels != b.channels:
+            return None
+        (first, left), (second, right) = a.affine, b.affine
+        parts = per_channel(a, first / unit, second / unit, (left + right) / unit)
+        emitted = self.bb.emit_te(
+            weighted_sum, a.expression, b.expression, *parts, primfunc_name_hint="sum"
+        )
+        return Image(emitted, a.channels, vector=a.vector, unit=unit)
 
     # -- between the layouts -------------------------------------------------------------------
 
@@ -225,7 +259,7 @@ class NarrowImporter(BlockedImporter):
             if not weight.varies_along(axis) or weight.centred().dtype != np.int8:
                 return None
             scale = np.broadcast_to(weight.scale, row.out_channels)
-            unit = self.steps.get(row.name, 1.0)
+            unit = self.ahead.steps.get(row.name, 1.0)
             values = weight_of(weight.centred(), axis, row)
             given = self.dots.integers(row, values, scale, bias, unit)
         else:
@@ -300,30 +334,6 @@ class NarrowImporter(BlockedImporter):
         return Image(joined, sum(part.channels for part in parts), number=parts[0].number)
 
 
-def next_steps(network: Network) -> dict[str, float]:
-    """The step that each layer's output is rounded to, at once or after a ReLU, where nothing else
-    reads it; by the layer's name."""
-    constants, graph = network.initializers, network.model.graph
-    readers: dict[str, list[Any]] = {output.name: [] for output in graph.output}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    found, outputs = {}, {output.name for output in graph.output}
-    layers = {row.name for row in network.layers}
-    for node in graph.node:
-        name = node.output[0]
-        after = readers.get(name, [])
-        if node.name in layers and [n.op_type for n in after] == ["Relu"] and name not in outputs:
-            name = after[0].output[0]
-            after = readers.get(name, [])
-        rounding = [n for n in after if n.op_type == "QuantizeLinear"]
-        if node.name in layers and len(after) == 1 and rounding and name not in outputs:
-            step = constants.get(rounding[0].input[1])
-            if step is not None and step.size == 1:
-                found[node.name] = float(step.item())
-    return found
-
-
 def plain_product_of(attrs: dict[str, Any]) -> bool:
     """Whether a Gemm or MatMul has no factors."""
     factors = attrs.get("alpha", 1.0), attrs.get("beta", 1.0), attrs.get("transA", 0)
@@ -336,52 +346,10 @@ def weight_of(weight: Array, axis: int, row: LayerRow) -> Array:
     return moved.reshape(*moved.shape[:2], *row.kernel)
 
 
-def levels(
-    data: te.Tensor, factor: te.Tensor | None = None, number: str = "uint8", zero: int = 0
-) -> te.Tensor:
-    """The nearest step of each number, counted in steps after it is multiplied by ``factor`` (C);
-    of two as near the even one, before ``zero`` is added (ONNX's QuantizeLinear)."""
-    limits = np.iinfo(number)
-
-    def level(*at: Any) -> Any:
-        steps = data[at] if factor is None else data[at] * factor[at[-1]]
-        held = te.max(te.min(steps, float(limits.max - zero)), float(limits.min - zero))
-        # Beside a number so large the last bit of a sum is 1, and its lowest bits are the integer.
-        bits = tirx.reinterpret("int32", held + tirx.const(ROUNDING, REAL))
-        return (bits + tirx.const(zero - ROUNDING_BITS, "int32")).astype(number)
-
-    return te.compute(data.shape, level, name="quantized")
-
-
 def per_channel(image: Image, *numbers: float) -> list[relax.Expr]:
     """Each as a vector of as many as there are channels: Relax takes what reads one number for all
     elements for no elementwise operator, and would not join it to the layer before."""
     return [relax.const(np.full(image.shape[-1], number, np.float32)) for number in numbers]
-
-
-def dequantized(data: te.Tensor, nought: te.Tensor, step: te.Tensor) -> te.Tensor:
-    def element(*at: Any) -> Any:
-        return (data[at].astype(REAL) - nought[at[-1]]) * step[at[-1]]
-
-    return te.compute(data.shape, element, name="dequantized")
-
-
-def widened(bits: te.Tensor) -> te.Tensor:
-    def element(*at: Any) -> Any:
-        return tirx.reinterpret(REAL, bits[at].astype("uint32") << tirx.const(16, "uint32"))
-
-    return te.compute(bits.shape, element, name="widened")
-
-
-def nearest_bits(data: te.Tensor) -> te.Tensor:
-    """The nearest bfloat16, of two as near the even one, as its bits."""
-
-    def element(*at: Any) -> Any:
-        bits, half = tirx.reinterpret("uint32", data[at]), tirx.const(0x7FFF, "uint32")
-        sixteen, one = tirx.const(16, "uint32"), tirx.const(1, "uint32")
-        return ((bits + half + ((bits >> sixteen) & one)) >> sixteen).astype(BITS)
-
-    return te.compute(data.shape, element, name="rounded")
 
 
 __all__ = ["Image", "NarrowImporter", "plain_product", "translate_narrow"]

@@ -1,0 +1,111 @@
+"""What becomes of a tensor of a quantized network next: known before its layer is written, its
+sums can be counted in the steps that they are rounded to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from dlas.network import Network
+from dlas.systems.tvm.order import ELEMENTWISE
+
+#: Operators that a sum with a shortcut passes on its way to be rounded.
+SUMS = frozenset({"Add"})
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """``steps``: by the name of a node, a layer or a sum, the step that its output is rounded to,
+    at once or after a ReLU, where nothing else reads it. ``clipped``: ReLUs after which rounding
+    leaves nothing below 0 anyway. ``inside``: the QuantizeLinear nodes whose result is only read by
+    one sum, in the kernel of the layer before: it need not be stored."""
+
+    steps: dict[str, float]
+    clipped: frozenset[str]
+    inside: frozenset[str]
+
+    @classmethod
+    def of(cls, network: Network) -> Lookahead:
+        graph = Graph(network)
+        steps, clipped = {}, set()
+        layers = {row.name for row in network.layers}
+        for node in network.model.graph.node:
+            if node.name not in layers and node.op_type not in SUMS:
+                continue
+            after = graph.only_reader(node)
+            relu = after if after is not None and after.op_type == "Relu" else None
+            rounding = graph.only_reader(relu) if relu is not None else after
+            if rounding is None or rounding.op_type != "QuantizeLinear":
+                continue
+            step, zero = (graph.number(name) for name in rounding.input[1:3])
+            if step is None or zero is None:
+                continue
+            steps[node.name] = step
+            if relu is not None and zero == graph.lowest(rounding.input[2]):
+                clipped.add(relu.name)
+        return cls(steps, frozenset(clipped), frozenset(graph.inside(layers)))
+
+
+class Graph:
+    def __init__(self, network: Network) -> None:
+        self.network, self.graph = network, network.model.graph
+        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        self.producers = {name: node for node in self.graph.node for name in node.output}
+        self.places = {node.name: place for place, node in enumerate(self.graph.node)}
+        self.outputs = {output.name for output in self.graph.output}
+        for node in self.graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+
+    def only_reader(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        readers = self.readers.get(node.output[0], [])
+        alone = len(readers) == 1 and node.output[0] not in self.outputs
+        return readers[0] if alone and len(node.output) == 1 else None
+
+    def number(self, name: str) -> float | None:
+        value = self.network.initializers.get(name)
+        return float(value.item()) if value is not None and value.size == 1 else None
+
+    def lowest(self, name: str) -> int:
+        """Of the integers that a zero point is one of."""
+        return 0 if self.network.initializers[name].dtype == "uint8" else -128
+
+    def inside(self, layers: set[str]) -> set[str]:
+        """Of the operands of every sum the one whose layer comes last is computed with it."""
+        found = set()
+        for node in self.graph.node:
+            if node.op_type not in SUMS:
+                continue
+            roundings = {}
+            for name in node.input:
+                rounding = self.rounding_before(name)
+                layer = rounding and self.layer_before(rounding, layers)
+                if rounding is not None and layer is not None:
+                    roundings[self.places[layer.name]] = rounding.name
+            if roundings:
+                found.add(roundings[max(roundings)])
+        return found
+
+    def rounding_before(self, name: str) -> onnx.NodeProto | None:
+        """The QuantizeLinear of a pair that only one node reads the result of."""
+        back = self.producers.get(name)
+        if back is None or back.op_type != "DequantizeLinear" or self.only_reader(back) is None:
+            return None
+        there = self.producers.get(back.input[0])
+        if there is None or there.op_type != "QuantizeLinear" or self.only_reader(there) is None:
+            return None
+        same = all(
+            self.number(a) == self.number(b)
+            for a, b in zip(back.input[1:], there.input[1:], strict=False)
+        )
+        return there if same else None
+
+    def layer_before(self, node: onnx.NodeProto, layers: set[str]) -> onnx.NodeProto | None:
+        """The layer that a node follows, with nothing but elementwise operators between."""
+        before = self.producers.get(node.input[0])
+        while before is not None and before.name not in layers:
+            if before.op_type not in ELEMENTWISE or self.only_reader(before) is None:
+                return None
+            before = self.producers.get(before.input[0])
+        return before if before is not None and self.only_reader(before) is not None else None

@@ -1,0 +1,93 @@
+"""Numbers in steps: rounding real numbers to integers and bfloat16, and back, as tensor
+expressions on channels-last images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tvm import te, tirx
+
+REAL, BITS = "float32", "uint16"
+#: 1.5 · 2²³, and its bits. Added to a number below 2²², it leaves no place for a fraction: the sum
+#: is rounded to the nearest integer, of two as near to the even one.
+ROUNDING, ROUNDING_BITS = 12582912.0, 0x4B400000
+
+
+def levels(
+    data: te.Tensor, factor: te.Tensor | None = None, number: str = "uint8", zero: int = 0
+) -> te.Tensor:
+    """The nearest step of each number, which is counted in steps when it is multiplied by
+    ``factor`` (C), plus ``zero``; beyond what ``number`` holds the last one (ONNX's
+    QuantizeLinear)."""
+
+    def level(*at: Any) -> Any:
+        bits = tirx.reinterpret("int32", large(data, factor, number, zero, at))
+        return (bits + tirx.const(zero - ROUNDING_BITS, "int32")).astype(number)
+
+    return te.compute(data.shape, level, name="quantized")
+
+
+def stepped(
+    data: te.Tensor, factor: te.Tensor | None = None, number: str = "uint8", zero: int = 0
+) -> te.Tensor:
+    """``levels`` less ``zero``, in float32."""
+
+    def level(*at: Any) -> Any:
+        return large(data, factor, number, zero, at) - tirx.const(ROUNDING, REAL)
+
+    return te.compute(data.shape, level, name="stepped")
+
+
+def large(
+    data: te.Tensor, factor: te.Tensor | None, number: str, zero: int, at: Sequence[Any]
+) -> Any:
+    """A step within the number's range, with ``ROUNDING`` added."""
+    limits = np.iinfo(number)
+    steps = data[at] if factor is None else data[at] * factor[at[-1]]
+    held = te.max(te.min(steps, float(limits.max - zero)), float(limits.min - zero))
+    return held + tirx.const(ROUNDING, REAL)
+
+
+def dequantized(data: te.Tensor, nought: te.Tensor, step: te.Tensor) -> te.Tensor:
+    """(data - nought) · step, both (C)."""
+
+    def element(*at: Any) -> Any:
+        return (data[at].astype(REAL) - nought[at[-1]]) * step[at[-1]]
+
+    return te.compute(data.shape, element, name="dequantized")
+
+
+def widened(bits: te.Tensor) -> te.Tensor:
+    """bfloat16 by its bits in float32."""
+    return te.compute(bits.shape, lambda *at: as_real(bits, at), name="widened")
+
+
+def as_real(data: te.Tensor, at: Sequence[Any]) -> Any:
+    """What is stored as a float32; integers without their scale."""
+    if data.dtype != BITS:
+        return data[at].astype(REAL)
+    return tirx.reinterpret(REAL, data[at].astype("uint32") << tirx.const(16, "uint32"))
+
+
+def nearest_bits(data: te.Tensor) -> te.Tensor:
+    """The nearest bfloat16, of two as near the even one, as its bits."""
+
+    def element(*at: Any) -> Any:
+        bits, half = tirx.reinterpret("uint32", data[at]), tirx.const(0x7FFF, "uint32")
+        sixteen, one = tirx.const(16, "uint32"), tirx.const(1, "uint32")
+        return ((bits + half + ((bits >> sixteen) & one)) >> sixteen).astype(BITS)
+
+    return te.compute(data.shape, element, name="rounded")
+
+
+def weighted_sum(a: te.Tensor, b: te.Tensor, *given: te.Tensor) -> te.Tensor:
+    """a · ``given[0]`` + b · ``given[1]`` + ``given[2]``, each (C)."""
+    first, second, third = given
+
+    def element(*at: Any) -> Any:
+        k = at[-1]
+        return as_real(a, at) * first[k] + (as_real(b, at) * second[k] + third[k])
+
+    return te.compute(a.shape, element, name="sum")
