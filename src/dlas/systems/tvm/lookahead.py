@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from dlas.network import Network
 from dlas.systems.tvm.order import ELEMENTWISE
+
+Array = NDArray[np.generic]
 
 #: Operators that a sum with a shortcut passes on its way to be rounded.
 SUMS = frozenset({"Add"})
@@ -19,11 +23,15 @@ class Lookahead:
     """``steps``: by the name of a node, a layer or a sum, the step that its output is rounded to,
     at once or after a ReLU, where nothing else reads it. ``clipped``: ReLUs after which rounding
     leaves nothing below 0 anyway. ``inside``: the QuantizeLinear nodes whose result is only read by
-    one sum, in the kernel of the layer before: it need not be stored."""
+    one sum, in the kernel of the layer before: it need not be stored. ``tables``: by the name of a
+    QuantizeLinear, the integers that an earlier one gave, and what becomes of each of the 256 by
+    elementwise operators between, ``skipped``."""
 
     steps: dict[str, float]
     clipped: frozenset[str]
     inside: frozenset[str]
+    tables: dict[str, tuple[str, Array]]
+    skipped: frozenset[str]
 
     @classmethod
     def of(cls, network: Network) -> Lookahead:
@@ -44,7 +52,9 @@ class Lookahead:
             steps[node.name] = step
             if relu is not None and zero == graph.lowest(rounding.input[2]):
                 clipped.add(relu.name)
-        return cls(steps, frozenset(clipped), frozenset(graph.inside(layers)))
+        tables, skipped = found_tables(graph)
+        inside = graph.inside(layers) - skipped
+        return cls(steps, frozenset(clipped), frozenset(inside), tables, skipped)
 
 
 class Graph:
@@ -101,6 +111,19 @@ class Graph:
         )
         return there if same else None
 
+    def ends(self, path: list[onnx.NodeProto], result: str) -> bool:
+        """Whether nothing else reads what lies on the path to ``result``."""
+        inside = {id(node) for node in path}
+        return all(
+            name == result
+            or (
+                name not in self.outputs
+                and all(id(reader) in inside for reader in self.readers.get(name, []))
+            )
+            for node in path
+            for name in node.output
+        )
+
     def layer_before(self, node: onnx.NodeProto, layers: set[str]) -> onnx.NodeProto | None:
         """The layer that a node follows, with nothing but elementwise operators between."""
         before = self.producers.get(node.input[0])
@@ -109,3 +132,57 @@ class Graph:
                 return None
             before = self.producers.get(before.input[0])
         return before if before is not None and self.only_reader(before) is not None else None
+
+
+def found_tables(graph: Graph) -> tuple[dict[str, tuple[str, Array]], frozenset[str]]:
+    """``Lookahead.tables`` and ``skipped``."""
+    source: dict[str, str] = {}  # of a tensor that is a function of another's integers alone
+    paths: dict[str, list[onnx.NodeProto]] = {}  # the nodes that lead there
+    tables, skipped = {}, set()
+    for node in graph.graph.node:
+        given = [name for name in node.input if name and graph.number(name) is None]
+        begins = {source.get(name) for name in given}
+        follows = node.op_type in (*ELEMENTWISE, "QuantizeLinear", "DequantizeLinear")
+        begin = begins.pop() if len(begins) == 1 and follows else None
+        result = node.output[0]
+        path = [*{id(n): n for name in given for n in paths.get(name, [])}.values(), node]
+        if begin is not None:
+            source[result], paths[result] = begin, path
+        if node.op_type != "QuantizeLinear":
+            continue
+        changes = any(n.op_type not in ("QuantizeLinear", "DequantizeLinear") for n in path)
+        if begin is not None and changes and graph.ends(path, result):
+            tables[node.name] = begin, table_of(graph, path, begin)
+            skipped.update(n.name for n in path[:-1])
+            begin = None
+        if begin is None and graph.number(node.input[1]) is not None:
+            source[result], paths[result] = result, []
+    kept = {name: value for name, value in tables.items() if name not in skipped}
+    return kept, frozenset(skipped)
+
+
+def table_of(graph: Graph, path: list[onnx.NodeProto], begin: str) -> Array:
+    """What the nodes make of every 8-bit integer."""
+    from onnx.reference import ReferenceEvaluator
+
+    (producer,) = (node for node in graph.graph.node if begin in node.output)
+    zero = graph.network.initializers[producer.input[2]]
+    limits = np.iinfo(str(zero.dtype))
+    every = np.arange(limits.min, limits.max + 1).astype(zero.dtype)
+    kind = onnx.helper.np_dtype_to_tensor_dtype(every.dtype)
+    last = path[-1].output[0]
+    needed = {name for node in path for name in node.input}
+    constants = [tensor for tensor in graph.graph.initializer if tensor.name in needed]
+    result = graph.network.initializers[path[-1].input[2]]
+    values = [
+        onnx.helper.make_tensor_value_info(
+            name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), [256]
+        )
+        for name, array in ((begin, every), (last, result))
+    ]
+    assert kind == values[0].type.tensor_type.elem_type
+    piece = onnx.helper.make_graph(path, "table", values[:1], values[1:], initializer=constants)
+    model = onnx.helper.make_model(piece, opset_imports=graph.network.model.opset_import)
+    (found,) = ReferenceEvaluator(model).run(None, {begin: every})
+    table: Array = found
+    return table

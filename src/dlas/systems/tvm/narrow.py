@@ -9,6 +9,7 @@ in the registers of the kernel that computes them. Layers that compute in float3
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +24,7 @@ from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
-from dlas.systems.tvm.blocked import Blocked, BlockedImporter
+from dlas.systems.tvm.blocked import INJECTIVE, Blocked, BlockedImporter
 from dlas.systems.tvm.dots import DotLayers
 from dlas.systems.tvm.frontend import imported, plain_product
 from dlas.systems.tvm.lookahead import SUMS, Lookahead
@@ -32,8 +33,11 @@ from dlas.systems.tvm.quantized import Array, Quantized, constant, quantized
 from dlas.systems.tvm.rewrite import pool_first
 from dlas.systems.tvm.rounding import (
     REAL,
+    averaged,
     dequantized,
+    gated,
     levels,
+    looked_up,
     nearest_bits,
     stepped,
     weighted_sum,
@@ -44,6 +48,8 @@ from dlas.target.blocks import block_count
 
 #: Channels of a stored image are filled up to whole vectors, or to these where there are no more.
 FEWEST = 4
+#: Relax's fusion pattern "broadcast": what may join any layer. ("elementwise", 0, counts as none.)
+MAY_JOIN = 1
 
 
 def translate_narrow(
@@ -92,6 +98,10 @@ class NarrowImporter(BlockedImporter):
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
     ) -> relax.Expr | Blocked:
         first, result, name = inputs[0], None, attrs["tvm_custom"]["name"]
+        if name in self.ahead.skipped:
+            return first
+        if name in self.ahead.tables:
+            return self.look_up(name, first, *inputs[1:3])
         if op_name == "Relu" and isinstance(first, Image) and first.unit != 1:
             result = first if name in self.ahead.clipped else self.relu(first)
         elif op_name in SUMS and all(isinstance(value, Image) for value in inputs):
@@ -167,6 +177,18 @@ class NarrowImporter(BlockedImporter):
                 dequantized, value.expression, *given, primfunc_name_hint="dequantize"
             )
         return replace(value, expression=emitted, number=REAL, scale=None, zero=0, unit=1.0)
+
+    def look_up(self, name: str, image: Image, scale: relax.Expr, zero: relax.Expr) -> Image:
+        """What several operators make of 8-bit integers, by a table."""
+        _, table = self.ahead.tables[name]
+        emitted = self.bb.emit_te(
+            looked_up,
+            image.expression,
+            relax.const(table),
+            primfunc_name_hint="look_up",
+            primfunc_attrs={"op_pattern": MAY_JOIN},
+        )
+        return replace(image, expression=emitted, number=str(table.dtype), scale=None, zero=0)
 
     def relu(self, image: Image) -> Image:
         return replace(image, expression=self.bb.emit(relax.op.nn.relu(image.expression)))
@@ -275,6 +297,12 @@ class NarrowImporter(BlockedImporter):
             return super().on_blocks(op_name, inputs, attrs, opset)
         if op_name == "MaxPool":
             return self.max_pool(inputs[0], attrs)
+        if op_name == "GlobalAveragePool":
+            return self.mean(inputs[0])
+        if op_name == "Mul" and all(isinstance(value, Image) for value in inputs):
+            found = self.gated(*inputs)
+            if found is not None:
+                return found
         inputs[:] = [self.real(value) for value in inputs]
         if op_name in ELEMENTWISE and len(inputs) > 1:
             inputs[:] = self.beside(inputs)
@@ -286,6 +314,29 @@ class NarrowImporter(BlockedImporter):
             return self.pool("MaxPool", image, attrs)
         largest = self.pool("MaxPool", self.real(image), attrs)
         return None if largest is None else self.rounded(largest)
+
+    def mean(self, image: Image) -> Image:
+        """Over all pixels, as they are stored."""
+        factor, shift = image.affine
+        given = per_channel(image, factor / math.prod(image.shape[2:4]), shift)
+        emitted = self.bb.emit_te(averaged, image.expression, *given, primfunc_name_hint="average")
+        return Image(emitted, image.channels)
+
+    def gated(self, a: Image, b: Image) -> Image | None:
+        """An image times one pixel, in either order; None for others."""
+        image, pixel = (b, a) if math.prod(a.shape[2:4]) == 1 else (a, b)
+        if math.prod(pixel.shape[2:4]) > 1 or image.shape == pixel.shape:
+            return None
+        given = per_channel(image, *image.affine, *pixel.affine)
+        emitted = self.bb.emit_te(
+            gated,
+            image.expression,
+            pixel.expression,
+            *given,
+            primfunc_name_hint="gate",
+            primfunc_attrs={"op_pattern": INJECTIVE},
+        )
+        return Image(emitted, image.channels)
 
     def rounded(self, image: Any) -> Image:
         """An image's numbers as bfloat16."""

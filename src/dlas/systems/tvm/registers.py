@@ -15,6 +15,8 @@ import tvm_ffi
 from tvm import tirx
 from tvm.tirx.compilation_pipeline import get_tir_pipeline, register_tir_pipeline
 
+from dlas.systems.tvm.tables import tables_in_registers
+
 #: Of the pipeline, as ``relax.build`` and ``tvm.compile`` are told it.
 PIPELINE = "dlas"
 #: What registers may hold on any processor here; larger arrays lie where TVM puts them.
@@ -38,7 +40,11 @@ def arrays_on_the_stack(kernel: tirx.PrimFunc, _module: Any, _context: Any) -> t
 def lowering() -> tuple[Any, Any, Any]:
     """TVM's passes with that after them, and those it finishes host and device code with."""
     passes, host, device = get_tir_pipeline("default")
-    return tvm.transform.Sequential([passes, arrays_on_the_stack]), host, device
+    return (
+        tvm.transform.Sequential([passes, arrays_on_the_stack, tables_in_registers]),
+        host,
+        device,
+    )
 
 
 register_tir_pipeline(PIPELINE, lowering)

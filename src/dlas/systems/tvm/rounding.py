@@ -91,3 +91,43 @@ def weighted_sum(a: te.Tensor, b: te.Tensor, *given: te.Tensor) -> te.Tensor:
         return as_real(a, at) * first[k] + (as_real(b, at) * second[k] + third[k])
 
     return te.compute(a.shape, element, name="sum")
+
+
+def looked_up(data: te.Tensor, table: te.Tensor) -> te.Tensor:
+    """``table`` (256) at every 8-bit integer, the smallest one at its begin."""
+    lowest = -128 if data.dtype == "int8" else 0
+
+    def element(*at: Any) -> Any:
+        return table[data[at].astype("int32") - lowest]
+
+    return te.compute(data.shape, element, name="looked_up")
+
+
+def averaged(data: te.Tensor, factor: te.Tensor, shift: te.Tensor) -> te.Tensor:
+    """The sum over all pixels · ``factor`` + ``shift``, both (C); sums of integers are exact."""
+    batch, one, height, width, channels = data.shape
+    y, x = te.reduce_axis((0, height), "y"), te.reduce_axis((0, width), "x")
+    whole = "int" in str(data.dtype) and data.dtype != BITS
+
+    def term(*at: Any) -> Any:
+        return data[at].astype("int32") if whole else as_real(data, at)
+
+    sums = te.compute(
+        (batch, one, 1, 1, channels),
+        lambda n, k, i, j, c: te.sum(term(n, k, y, x, c), axis=[y, x]),
+        name="pool",
+    )
+    return te.compute(
+        sums.shape, lambda *at: sums[at].astype(REAL) * factor[at[-1]] + shift[at[-1]]
+    )
+
+
+def gated(image: te.Tensor, pixel: te.Tensor, *given: te.Tensor) -> te.Tensor:
+    """(image · a + b) · (pixel · c + d), each of a to d (C); pixel (N, 1, 1, 1, C)."""
+    a, b, c, d = given
+
+    def element(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
+        value = as_real(image, (n, k, y, x, lane)) * a[lane] + b[lane]
+        return value * (as_real(pixel, (n, k, 0, 0, lane)) * c[lane] + d[lane])
+
+    return te.compute(image.shape, element, name="gated")
