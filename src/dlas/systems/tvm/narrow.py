@@ -48,8 +48,6 @@ from dlas.target.blocks import block_count
 
 #: Channels of a stored image are filled up to whole vectors, or to these where there are no more.
 FEWEST = 4
-#: Relax's fusion pattern "broadcast": what may join any layer. ("elementwise", 0, counts as none.)
-MAY_JOIN = 1
 
 
 def translate_narrow(
@@ -181,13 +179,8 @@ class NarrowImporter(BlockedImporter):
     def look_up(self, name: str, image: Image, scale: relax.Expr, zero: relax.Expr) -> Image:
         """What several operators make of 8-bit integers, by a table."""
         _, table = self.ahead.tables[name]
-        emitted = self.bb.emit_te(
-            looked_up,
-            image.expression,
-            relax.const(table),
-            primfunc_name_hint="look_up",
-            primfunc_attrs={"op_pattern": MAY_JOIN},
-        )
+        given = relax.const(np.pad(table, (0, max(0, image.shape[-1] - len(table)))))
+        emitted = self.bb.emit_te(looked_up, image.expression, given, primfunc_name_hint="look_up")
         return replace(image, expression=emitted, number=str(table.dtype), scale=None, zero=0)
 
     def relu(self, image: Image) -> Image:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from tvm import te, tirx
 
+from dlas.systems.tvm.tables import lookup
+
 REAL, BITS = "float32", "uint16"
 #: 1.5 · 2²³, and its bits. Added to a number below 2²², it leaves no place for a fraction: the sum
 #: is rounded to the nearest integer, of two as near to the even one.
@@ -94,13 +96,9 @@ def weighted_sum(a: te.Tensor, b: te.Tensor, *given: te.Tensor) -> te.Tensor:
 
 
 def looked_up(data: te.Tensor, table: te.Tensor) -> te.Tensor:
-    """``table`` (256) at every 8-bit integer, the smallest one at its begin."""
-    lowest = -128 if data.dtype == "int8" else 0
-
-    def element(*at: Any) -> Any:
-        return table[data[at].astype("int32") - lowest]
-
-    return te.compute(data.shape, element, name="looked_up")
+    """``table`` at every 8-bit integer, the lowest one at its begin; as long as there are channels
+    if they are more than 256, for it is a vector of them to Relax."""
+    return te.compute(data.shape, lambda *at: lookup(data[at], table[at[-1]]), name="looked_up")
 
 
 def averaged(data: te.Tensor, factor: te.Tensor, shift: te.Tensor) -> te.Tensor:
