@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from dlas.algorithms.primitive import Array, Tensor
+from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply
 from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
 from dlas.network import LayerRow
@@ -109,7 +109,7 @@ def tiled_sums(
     r, s)] · weight[k, co, r, s, ci, lane]"""
     from tvm import te
 
-    lanes = int(weight.shape[-1])
+    lanes, dtype = int(weight.shape[-1]), accumulator(image)
     reach = Reach.of(row, lanes)
     co, r, s, ci = (
         te.reduce_axis((0, extent), axis)
@@ -118,7 +118,8 @@ def tiled_sums(
 
     def sums(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
         pixel = reach.pixel(image, n, k, (co, ci), place(y, x, r, s))
-        return te.sum(pixel * weight[k, co, r, s, ci, lane], axis=[co, r, s, ci])
+        value = multiply(pixel, weight[k, co, r, s, ci, lane], dtype)
+        return te.sum(value, axis=[co, r, s, ci])
 
     return te.compute((image.shape[0], weight.shape[0], *row.output_hw, lanes), sums, name=name)
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
-from dlas.algorithms.primitive import Array, Tensor
+from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply
 from dlas.algorithms.register_tile import Reach, compute_in_registers, tiles_of
 from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors, extents, join_epilogue
@@ -108,7 +108,8 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
         def product(n: Any, k: Any, i: Any, j: Any, ty: Any, tx: Any, lane: Any) -> Any:
             value = reach.pixel(tiles, n, k, (co, ci), (i, j, ty, tx))
-            return te.sum(value * weight[i, j, k, co, ci, lane], axis=[co, ci])
+            value = multiply(value, weight[i, j, k, co, ci, lane], accumulator(data))
+            return te.sum(value, axis=[co, ci])
 
         shape = (batch, weight.shape[2], alpha, alpha, rows, columns, lanes)
         products = te.compute(shape, product, name=self.stage)

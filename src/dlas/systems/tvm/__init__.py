@@ -61,9 +61,9 @@ class Tvm(System, frozen=True, kw_only=True):
     def refuses(self, network: Network, plan: Plan) -> str | None:
         if self.tuning == "untuned":
             return None
-        if network.dtype != "float32":
+        if network.dtype not in ("float32", "float16"):
             return (
-                "tuning = 'template' has schedules for float32 networks only, and this one is "
+                "tuning = 'template' has schedules for float32 and float16 only, and this one is "
                 f"{network.dtype}: tuning = 'untuned'"
             )
         return None
@@ -89,11 +89,12 @@ class Tvm(System, frozen=True, kw_only=True):
             arrange = partial(schedule, lanes=host().lanes, threads=self.threads)
             module = translate(network, plan, SparseLayers(host(), self.threads))
         else:
+            from dlas.network.layers import ITEM_BYTES
             from dlas.systems.tvm.blocked import translate_blocked
             from dlas.systems.tvm.tuning import Tuner
 
             os.environ["TVM_NUM_THREADS"] = str(self.threads)
-            weight_bytes = sum(4 * row.weights for row in network.layers)
+            weight_bytes = sum(ITEM_BYTES[row.dtype] * row.weights for row in network.layers)
             tuner = Tuner(host(), self.threads, self.trials, weight_bytes)
             arrange = tuner.arrange
             sparse = SparseLayers(host(), self.threads, tuner.choose_tile, self.trials)
