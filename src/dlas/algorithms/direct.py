@@ -22,13 +22,9 @@ from dlas.algorithms.positions import Positions
 from dlas.algorithms.primitive import Array, Layout, Tensor, accumulator, multiply, padded, widened
 from dlas.algorithms.register_tile import IN_FLIGHT, TILE_BYTES
 from dlas.algorithms.template import Knobs, TemplatePrimitive
-from dlas.algorithms.tiles import divisors, extents, join_epilogue
+from dlas.algorithms.tiles import TAPS, divisors, extents, join_epilogue, stages_before
 from dlas.network import LayerRow
 from dlas.target import Target
-
-
-#: The stage that widens the weights of one tile of channels.
-TAPS = "taps"
 
 
 class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
@@ -111,10 +107,7 @@ class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
         block, rk = order.get_sblock(self.stage), knobs["rk"]
         batch, channels, positions = extents(order, block)["outputs"]
         *_, height, width = extents(order, order.get_sblock("image"))["outputs"]
-        taps, before = [], []
-        for stage in order.get_producers(block):
-            (taps if order.get(stage).name_hint == TAPS else before).append(stage)
-        last = join_epilogue(order, block)
+        (before, taps), last = stages_before(order, block), join_epilogue(order, block)
         outside = knobs["positions_outside"]
         shape = [batch, channels, height, width]
         exact = positions == height * width and extents(order, last)["outputs"] == shape
