@@ -24,17 +24,20 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 @dataclass(frozen=True)
 class Epilogue:
-    """``bias`` (K), ``residual`` (N, K, P, Q)."""
+    """``bias`` (K), ``residual`` (N, K, P, Q) in the type of the result."""
 
     activation: str
     bias: Array
     residual: Array
 
     @classmethod
-    def drawn(cls, activation: str, row: LayerRow, batch: int = 1) -> Epilogue:
+    def drawn(
+        cls, activation: str, row: LayerRow, batch: int = 1, dtype: str = "float32"
+    ) -> Epilogue:
         random = np.random.default_rng(1)
         shapes = (row.out_channels,), (batch, row.out_channels, *row.output_hw)
-        return cls(activation, *(random.normal(size=s).astype(np.float32) for s in shapes))
+        bias, residual = (random.normal(size=shape).astype(np.float32) for shape in shapes)
+        return cls(activation, bias, residual.astype(dtype))
 
     def of(self, sums: Any, bias: Any, residual: Any) -> Any:
         """As tensor expressions, in either layout: bias (K) or (K/b, b), the others as the sums."""
@@ -42,9 +45,10 @@ class Epilogue:
 
         from dlas.systems.tvm.blocked import sigmoid
 
-        x = te.compute(
-            sums.shape, lambda n, k, i, j, *b: sums[(n, k, i, j, *b)] + bias[(k, *b)], name="bias"
-        )
+        def shifted(n: Any, k: Any, i: Any, j: Any, *b: Any) -> Any:
+            return (sums[(n, k, i, j, *b)] + bias[(k, *b)]).astype(str(residual.dtype))
+
+        x = te.compute(sums.shape, shifted, name="bias")
         x = topi.add(x, residual)
         forms: dict[str, Callable[[], Any]] = {
             "none": lambda: x,
