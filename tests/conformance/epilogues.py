@@ -41,7 +41,7 @@ class Epilogue:
 
     def of(self, sums: Any, bias: Any, residual: Any) -> Any:
         """As tensor expressions, in either layout: bias (K) or (K/b, b), the others as the sums."""
-        from tvm import te, topi
+        from tvm import te, tirx, topi
 
         from dlas.systems.tvm.blocked import sigmoid
 
@@ -50,13 +50,14 @@ class Epilogue:
 
         x = te.compute(sums.shape, shifted, name="bias")
         x = topi.add(x, residual)
+        sixth, half = (tirx.const(each, str(residual.dtype)) for each in (1 / 6, 0.5))
         forms: dict[str, Callable[[], Any]] = {
             "none": lambda: x,
             "ReLU": partial(topi.nn.relu, x),
             "ReLU6": partial(topi.clip, x, 0.0, 6.0),
             "SiLU": lambda: topi.multiply(x, sigmoid(x)),
             "hard-swish": lambda: topi.multiply(
-                x, topi.clip(topi.add(topi.multiply(x, 1 / 6), 0.5), 0.0, 1.0)
+                x, topi.clip(topi.add(topi.multiply(x, sixth), half), 0.0, 1.0)
             ),
         }
         return forms[self.activation]()

@@ -99,6 +99,10 @@ def by_channel(image: Array, primitive: Any, row: LayerRow) -> Array:
     return unblocked(image, row.out_channels)[:, np.argsort(outputs)]
 
 
+def half(row: LayerRow) -> LayerRow:
+    return replace(row, dtype="float16")
+
+
 def first(candidates: Any) -> Any:
     return candidates[0]
 
@@ -134,13 +138,12 @@ def computed(
 def check(
     name: str, row: LayerRow, machine: Target, batch: int = 1, threads: int = 1,
     plain: bool = False, activation: str = "", choose: Callable[[Any], Any] = first,
-    dtype: str = "float32",
 ) -> None:  # fmt: skip
     """``plain``: the primitive reads an unblocked image, whatever its own layout."""
     primitive = primitive_of(name)
-    data, weight = drawn(row, dtype, batch)
+    data, weight = drawn(row, row.dtype, batch)
     lanes = machine.lanes
-    epilogue = Epilogue.drawn(activation, row, batch, dtype) if activation else None
+    epilogue = Epilogue.drawn(activation, row, batch, row.dtype) if activation else None
     if primitive.template == "plain":
         arrays = [data, primitive.pack(weight, row)]
         arrays += [epilogue.bias, epilogue.residual] if epilogue else []
@@ -156,7 +159,7 @@ def check(
         found = by_channel(found, primitive, row)
     sums = convolution(data.astype(np.float64), weight.astype(np.float64), 0, row)
     expected = epilogue.expected(sums) if epilogue else sums
-    if dtype == "float32":
+    if row.dtype == "float32":
         agree(name, found, expected)
     else:
         assert found.dtype == (np.float16 if epilogue else np.float32)
@@ -215,10 +218,15 @@ def test_batch_and_threads(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, row", [case for name in TEMPLATES for case in able(name, HALF, "float16")]
+    "name, row",
+    [
+        case
+        for name in TEMPLATES
+        for case in able(name, HALF, "float16")[: 1 if name == "winograd4" else None]
+    ],
 )
 def test_float16_is_summed_in_float32(name: str, row: LayerRow) -> None:
-    check(name, row, target(), dtype="float16")
+    check(name, half(row), target())
 
 
 @pytest.mark.parametrize("outside", [0, 1])
@@ -233,15 +241,15 @@ def test_float16_in_both_orders_of_the_tiles(
         orders = ("rows_outside", "positions_outside")
         return next(k for k in found if outside in (k.get(order) for order in orders))
 
-    row = geometry((32, 32), (kernel, kernel), (8, 16), pads=(pad, pad, pad, pad))
+    row = half(geometry((32, 32), (kernel, kernel), (8, 16), pads=(pad, pad, pad, pad)))
     for threads in (1, 2):
-        check(name, row, target(256, 16), 2, threads, choose=choose, dtype="float16")
+        check(name, row, target(256, 16), 2, threads, choose=choose)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", ["direct", "spatial_pack", "depthwise"])
 def test_float16_epilogues(name: str, activation: str) -> None:
-    check(name, first_able(name), target(), 2, activation=activation, dtype="float16")
+    check(name, half(first_able(name)), target(), 2, activation=activation)
 
 
 @pytest.mark.parametrize("name", ["spatial_pack", "gemm"])

@@ -93,8 +93,8 @@ def widened(data: Tensor, name: str = "widened") -> Tensor:
 
 
 def padded(data: Tensor, zero: Any, row: LayerRow, dtype: str | None = None) -> Tensor:
-    """data (N, C, H, W) → (N, C, top + H + bottom, left + W + right), ``zero`` around it, which is of
-    type ``dtype``; None: data's."""
+    """data (N, C, H, W) → (N, C, top + H + bottom, left + W + right), ``zero`` around it; in
+    ``dtype``, or the type of data."""
     from tvm import te, tirx
 
     top, left, bottom, right = row.pads

@@ -136,10 +136,10 @@ def tile_candidates(order: Any, block: Any, target: Target) -> Sequence[Knobs]:
     variants = [(0.01 * (outside == streamed), {"rows_outside": outside}) for outside in (0, 1)]
     before, taps = stages_before(order, block)
     inside = 0.0, {"rows_outside": 1, "pad_inside": 1}
-    if before and math.prod(found["sums"]) < FEW_SUMS:
-        variants = [inside]
-    elif before and taps and not streamed and found["sums"][1:3] == [1, 1]:
+    if before and taps and not streamed and found["sums"][1:3] == [1, 1]:
         variants = [inside, (0.01, {"rows_outside": 0})]
+    elif before and math.prod(found["sums"]) < FEW_SUMS:
+        variants = [inside]
     ranked = [
         (cost + extra, {**tile, **variant})
         for cost, tile in tiles_of((blocks, height, width, lanes), target)
@@ -174,13 +174,14 @@ def apply_tile(order: Any, block: Any, knobs: Knobs, threads: int) -> None:
     """The loop nest at the head of this file. ``pad_inside``: what pads is computed not before it
     but inside, for one outer tile at a time. float16 weights are widened as they are loaded, or
     beforehand where many tiles share them."""
-    _, _, height, width, lanes = extents(order, block)["outputs"]
+    _, blocks, height, width, lanes = extents(order, block)["outputs"]
     before, taps = stages_before(order, block)
     inside = bool(knobs.get("pad_inside"))
     for stage in before if inside else [block]:
         prepare(order, stage, lanes, threads)
-    sharing = 1 if knobs["rows_outside"] else height * width // (knobs["rh"] * knobs["rw"])
-    for stage in taps if sharing < SHARED else ():
+    many = height * width // (knobs["rh"] * knobs["rw"]) >= SHARED
+    shared = many and not knobs["rows_outside"] and blocks // knobs["rk"] >= threads
+    for stage in taps if not shared else ():
         order.compute_inline(stage)
     last = join_epilogue(order, block)
     order.set_scope(block, 0, "local")
@@ -189,11 +190,11 @@ def apply_tile(order: Any, block: Any, knobs: Knobs, threads: int) -> None:
     tiles = (y_tile, k_tile) if knobs["rows_outside"] else (k_tile, y_tile)
     order.reorder(*tiles)
     place = tiles[0]
-    for stage in taps if sharing >= SHARED else ():
+    for stage in taps if shared else ():
         order.compute_at(stage, k_tile)
         order.vectorize(order.get_loops(stage)[-1])
     if threads > 1:
-        place = order.fuse(n, *tiles[: 1 if inside else 2])
+        place = order.fuse(n, *tiles[: 1 if inside or (taps and shared) else 2])
         order.parallel(place)
     order.decompose_reduction(block, sums)
     for stage in before if inside else ():

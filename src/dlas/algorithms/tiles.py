@@ -46,8 +46,8 @@ def join_epilogue(order: Any, block: Any) -> Any:
 
 
 def prepare(order: Any, block: Any, lanes: int, threads: int) -> None:
-    """Every stage before ``block``, but for weights, in a loop nest of its own: the last axis in vectors, the outer
-    ones shared among the threads."""
+    """Every stage before ``block``, but for weights, in a loop nest of its own: the last axis in
+    vectors, the outer ones shared among the threads."""
     for stage in stages_before(order, block)[0]:
         prepare(order, stage, lanes, threads)
         *outer, last = order.get_loops(stage)
