@@ -34,7 +34,7 @@ COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # where TVM looks f
 class Tvm(System, frozen=True, kw_only=True):
     """``tuning``: "untuned" is one fixed loop order for every kernel. "template" orders the loops
     by the primitives' schedule templates and keeps images in blocks of a vector's channels from
-    layer to layer, or as they lie for ``direct``; float networks only; ``trials`` of each are
+    layer to layer, or as they lie for ``direct``; float networks only; ``trials`` candidates are
     measured (1: none, the estimate's first is taken) unless this machine has measured them before.
     Quantized convolutions and dense layers multiply 8-bit integers and sum in int32; float16 is
     stored as such and summed in float32."""
