@@ -24,35 +24,40 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 @dataclass(frozen=True)
 class Epilogue:
-    """``bias`` (K), ``residual`` (N, K, P, Q)."""
+    """``bias`` (K), ``residual`` (N, K, P, Q) in the type of the result."""
 
     activation: str
     bias: Array
     residual: Array
 
     @classmethod
-    def drawn(cls, activation: str, row: LayerRow, batch: int = 1) -> Epilogue:
+    def drawn(
+        cls, activation: str, row: LayerRow, batch: int = 1, dtype: str = "float32"
+    ) -> Epilogue:
         random = np.random.default_rng(1)
         shapes = (row.out_channels,), (batch, row.out_channels, *row.output_hw)
-        return cls(activation, *(random.normal(size=s).astype(np.float32) for s in shapes))
+        bias, residual = (random.normal(size=shape).astype(np.float32) for shape in shapes)
+        return cls(activation, bias, residual.astype(dtype))
 
     def of(self, sums: Any, bias: Any, residual: Any) -> Any:
         """As tensor expressions, in either layout: bias (K) or (K/b, b), the others as the sums."""
-        from tvm import te, topi
+        from tvm import te, tirx, topi
 
         from dlas.systems.tvm.blocked import sigmoid
 
-        x = te.compute(
-            sums.shape, lambda n, k, i, j, *b: sums[(n, k, i, j, *b)] + bias[(k, *b)], name="bias"
-        )
+        def shifted(n: Any, k: Any, i: Any, j: Any, *b: Any) -> Any:
+            return (sums[(n, k, i, j, *b)] + bias[(k, *b)]).astype(str(residual.dtype))
+
+        x = te.compute(sums.shape, shifted, name="bias")
         x = topi.add(x, residual)
+        sixth, half = (tirx.const(each, str(residual.dtype)) for each in (1 / 6, 0.5))
         forms: dict[str, Callable[[], Any]] = {
             "none": lambda: x,
             "ReLU": partial(topi.nn.relu, x),
             "ReLU6": partial(topi.clip, x, 0.0, 6.0),
             "SiLU": lambda: topi.multiply(x, sigmoid(x)),
             "hard-swish": lambda: topi.multiply(
-                x, topi.clip(topi.add(topi.multiply(x, 1 / 6), 0.5), 0.0, 1.0)
+                x, topi.clip(topi.add(topi.multiply(x, sixth), half), 0.0, 1.0)
             ),
         }
         return forms[self.activation]()

@@ -45,6 +45,16 @@ MORE = {
     "16 groups of 2, stride 2": geometry((32, 32), groups=16, stride=(2, 2)),
 }
 ROWS = {**GEOMETRIES, **MORE}
+#: Of those, what float16 kernels are tried with.
+HALF_LABELS = (
+    "3x3 odd channels", "3x3 stride 2", "1x1", "1x1 whole vectors", "7x7 stem", "8 groups of 4",
+    "16 groups of 2 → 3", "depthwise stride 2", "winograd, whole tiles",
+)  # fmt: skip
+HALF = {label: ROWS[label] for label in HALF_LABELS}
+#: float16 data are summed in float32; F(2×2, 3×3) rounds its transformed weights to 11 bits.
+HALF_TOLERANCE = {"winograd": 2e-3, "winograd4": 1e-3}
+#: What is stored as float16 after a bias, a residual and an activation.
+ROUNDED = 4e-3
 #: (vector bits, registers): AVX-512, AVX2, NEON, no vectors.
 VECTORS = ((512, 32), (256, 16), (128, 32), (32, 32))
 
@@ -89,6 +99,10 @@ def by_channel(image: Array, primitive: Any, row: LayerRow) -> Array:
     return unblocked(image, row.out_channels)[:, np.argsort(outputs)]
 
 
+def half(row: LayerRow) -> LayerRow:
+    return replace(row, dtype="float16")
+
+
 def first(candidates: Any) -> Any:
     return candidates[0]
 
@@ -106,7 +120,8 @@ def computed(
     from dlas.systems.tvm.lower import compiled
     from dlas.systems.tvm.template import by_template, opened
 
-    image, taps, *more = given = [te.placeholder(array.shape, "float32") for array in arrays]
+    given = [te.placeholder(array.shape, str(array.dtype)) for array in arrays]
+    image, taps, *more = given
     plain = primitive.template == "plain"
     form = primitive.compute_plain if plain else primitive.compute_blocked
     sums = form(image, taps, row, machine.lanes)
@@ -115,7 +130,7 @@ def computed(
     knobs = choose(primitive.candidates(opened(kernel), machine))
     module = tvm.IRModule({"main": by_template(kernel, knobs, threads)})
     built = compiled(module, host(), threads).jit()
-    result = tvm.runtime.empty(tuple(map(int, output.shape)), "float32")
+    result = tvm.runtime.empty(tuple(map(int, output.shape)), str(output.dtype))
     built["main"](*map(tvm.runtime.tensor, arrays), result)
     return result.numpy()  # type: ignore[no-any-return]
 
@@ -126,8 +141,9 @@ def check(
 ) -> None:  # fmt: skip
     """``plain``: the primitive reads an unblocked image, whatever its own layout."""
     primitive = primitive_of(name)
-    data, weight = drawn(row, "float32", batch)
-    lanes, epilogue = machine.lanes, Epilogue.drawn(activation, row, batch) if activation else None
+    data, weight = drawn(row, row.dtype, batch)
+    lanes = machine.lanes
+    epilogue = Epilogue.drawn(activation, row, batch, row.dtype) if activation else None
     if primitive.template == "plain":
         arrays = [data, primitive.pack(weight, row)]
         arrays += [epilogue.bias, epilogue.residual] if epilogue else []
@@ -142,7 +158,13 @@ def check(
     if primitive.template != "plain":
         found = by_channel(found, primitive, row)
     sums = convolution(data.astype(np.float64), weight.astype(np.float64), 0, row)
-    agree(name, found, epilogue.expected(sums) if epilogue else sums)
+    expected = epilogue.expected(sums) if epilogue else sums
+    if row.dtype == "float32":
+        agree(name, found, expected)
+    else:
+        assert found.dtype == (np.float16 if epilogue else np.float32)
+        limit = ROUNDED if epilogue else HALF_TOLERANCE.get(name, 1e-5)
+        assert np.abs(found - expected).max() <= limit * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("name, row", [case for name in TEMPLATES for case in able(name, ROWS)])
@@ -193,6 +215,41 @@ def test_batch_and_threads(name: str) -> None:
     for row in rows[:1] if name == "winograd4" else rows:
         check(name, row, target(), batch=3, threads=2)
         check(name, row, target(), batch=3, threads=2, choose=lambda found: found[1 % len(found)])
+
+
+@pytest.mark.parametrize(
+    "name, row",
+    [
+        case
+        for name in TEMPLATES
+        for case in able(name, HALF, "float16")[: 1 if name == "winograd4" else None]
+    ],
+)
+def test_float16_is_summed_in_float32(name: str, row: LayerRow) -> None:
+    check(name, half(row), target())
+
+
+@pytest.mark.parametrize("outside", [0, 1])
+@pytest.mark.parametrize("kernel, pad", [(3, 1), (1, 0)])
+@pytest.mark.parametrize("name", ["direct", "gemm", "spatial_pack"])
+def test_float16_in_both_orders_of_the_tiles(
+    name: str, kernel: int, pad: int, outside: int
+) -> None:
+    """Weights and pixels are widened as they are loaded, or before."""
+
+    def choose(found: Any) -> Any:
+        orders = ("rows_outside", "positions_outside")
+        return next(k for k in found if outside in (k.get(order) for order in orders))
+
+    row = half(geometry((32, 32), (kernel, kernel), (8, 16), pads=(pad, pad, pad, pad)))
+    for threads in (1, 2):
+        check(name, row, target(256, 16), 2, threads, choose=choose)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["direct", "spatial_pack", "depthwise"])
+def test_float16_epilogues(name: str, activation: str) -> None:
+    check(name, half(first_able(name)), target(), 2, activation=activation)
 
 
 @pytest.mark.parametrize("name", ["spatial_pack", "gemm"])

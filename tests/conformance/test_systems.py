@@ -35,20 +35,26 @@ FEWER: dict[str, list[tuple[str, DType]]] = {
 }
 #: What only compiling needs: a process that loads must not have it.
 HEAVY = {"onnxruntime": "onnx", "openvino": "onnx", "inductor": "torch._inductor.compile_fx"}
+#: A contender is a system's own settings and the types that they are tried with.
+TEMPLATE: tuple[dict[str, Any], tuple[DType, ...]] = (
+    {"tuning": "template", "trials": 1}, ("float16",)
+)  # fmt: skip
 CONTENDERS = [
-    (system, algorithm)
+    (system, algorithm, {}, DTYPES)
     for system in table("systems")
     for algorithm in member("systems", system).algorithms  # type: ignore[attr-defined]
-]
+] + [("tvm", "cheapest", *TEMPLATE)]
 
 COMPILE = """
 import json, sys
 from pathlib import Path
+import msgspec
 from dlas.executable import compile_network
 from dlas.layer import member
 from dlas.network import Network
 
-system, algorithm = member("systems", sys.argv[1])(), member("algorithms", sys.argv[2])()
+system = msgspec.convert(json.loads(sys.argv[4]), member("systems", sys.argv[1]))
+algorithm = member("algorithms", sys.argv[2])()
 for source, folder in json.loads(sys.argv[3]):
     network = Network.open(Path(source))
     plan = algorithm.plan(network)
@@ -102,16 +108,17 @@ def reference(network: Network, images: NDArray[np.float32]) -> NDArray[np.float
     return np.asarray(scores)
 
 
-@pytest.mark.parametrize("system,algorithm", CONTENDERS)
+@pytest.mark.parametrize("system,algorithm,settings,dtypes", CONTENDERS)
 def test_agrees_with_the_reference(
-    system: str, algorithm: str, images: NDArray[np.float32], tmp_path: Path
-) -> None:
+    system: str, algorithm: str, settings: dict[str, Any], dtypes: tuple[DType, ...],
+    images: NDArray[np.float32], tmp_path: Path,
+) -> None:  # fmt: skip
     sentence = member("systems", system).missing()
     if sentence:
         pytest.skip(sentence)
     refuses = member("algorithms", algorithm)().refuses  # type: ignore[attr-defined]
     chosen = [(name, dtype) for name, dtype in FEWER.get(system, EVERY)
-              if not refuses(tiny(name, dtype))]  # fmt: skip
+              if dtype in dtypes and not refuses(tiny(name, dtype))]  # fmt: skip
     work = []
     for name, dtype in chosen:
         source = tmp_path / "networks" / f"{name}-{dtype}"
@@ -120,7 +127,7 @@ def test_agrees_with_the_reference(
         work.append((str(source), str(tmp_path / f"{name}-{dtype}")))
     np.save(tmp_path / "images.npy", images)
 
-    python(COMPILE, system, algorithm, json.dumps(work))
+    python(COMPILE, system, algorithm, json.dumps(work), json.dumps(settings))
     folders = json.dumps([folder for _, folder in work])
     said = python(LOAD, str(tmp_path / "images.npy"), folders, HEAVY.get(system, ""))
 

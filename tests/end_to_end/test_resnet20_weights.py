@@ -11,11 +11,14 @@ import pytest
 from dlas.context import Context
 from dlas.data import Data, Header, open_data, write_data
 from dlas.evaluate import accuracy
+from dlas.layer import member
 from dlas.models.resnet import ResNet
 from dlas.network import Network
 from dlas.optimizations.base import Optimization
 from dlas.optimizations.bfloat16 import BFloat16
 from dlas.optimizations.float16 import Float16
+from dlas.optimizations.int8 import Int8
+from dlas.systems.tvm import Tvm
 
 FOLDER = Path(
     os.environ.get("DLAS_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
@@ -60,3 +63,28 @@ def test_half_the_bits_keep_the_accuracy(
     network = trained(20, data)
     narrow = optimization.apply(network, data, Context(Path(), Path()))
     assert correct(narrow, data) >= correct(network, data) - points / 100 * len(data.test)
+
+
+@pytest.mark.parametrize(
+    "optimization,algorithm,points",
+    [
+        (Float16(), "cheapest", 0.1),
+        (BFloat16(), "spatial_pack", 0.2),
+        (Int8(), "spatial_pack", 0.5),
+    ],
+)
+def test_accuracy_as_executed(
+    optimization: Optimization, algorithm: str, points: float, data: Data, tmp_path: Path
+) -> None:
+    """Of the compiled network, against the trained one in float32."""
+    sentence = Tvm.missing()
+    if sentence:
+        pytest.skip(sentence)
+    network, test = trained(20, data), data.test
+    narrow = optimization.apply(network, data, Context(tmp_path, tmp_path))
+    plan = member("algorithms", algorithm)().plan(narrow)  # type: ignore[attr-defined]
+    system = Tvm(tuning="template", trials=1)
+    system.compile(narrow, plan, tmp_path)
+    run = system.load(tmp_path)
+    found = np.array([run(image[None]).argmax() for image in test.images()])
+    assert (found == test.labels).sum() >= correct(network, data) - points / 100 * len(test)

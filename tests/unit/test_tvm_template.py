@@ -111,7 +111,7 @@ def test_averages_pixels_before_it_mixes_channels(tmp_path: Path) -> None:
     assert deviation(executed(network, "cheapest", images, tmp_path), truth) < 1e-5
 
 
-@pytest.mark.parametrize("dtype", ["int8", "float16"])
+@pytest.mark.parametrize("dtype", ["int8"])
 def test_other_types_are_refused_in_a_sentence(dtype: Any) -> None:
     network = tiny("plain", dtype)
     reason = Tvm(tuning="template").refuses(network, plan_of(network, "spatial_pack"))
@@ -122,7 +122,7 @@ def test_other_types_are_refused_in_a_sentence(dtype: Any) -> None:
 
 def test_winograd_refuses_integers_and_falls_back_to_blocks() -> None:
     winograd: Any = member("algorithms", "winograd")()
-    assert "float32 networks only" in winograd.refuses(tiny("plain", "int8"))
+    assert "float networks only" in winograd.refuses(tiny("plain", "int8"))
     steps = {step.layer: step for step in winograd.plan(tiny("residual")).steps}
     assert steps["conv1"].primitive == "winograd"
     assert steps["conv2"].primitive == "spatial_pack"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 from typing import Any, ClassVar
 
-from dlas.algorithms.primitive import Array, Layout, Tensor, padded
+from dlas.algorithms.primitive import Array, Layout, Tensor, accumulator, padded, widened
 from dlas.algorithms.template import TemplatePrimitive
 from dlas.network import LayerRow
 
@@ -42,23 +42,23 @@ class BlockedPrimitive(TemplatePrimitive, frozen=True, kw_only=True):
 
 
 def padded_blocked(data: Tensor, row: LayerRow) -> Tensor:
-    """data in either layout with zeros around the image."""
+    """data in either layout with zeros around the image, in the type of its sums."""
     from tvm import te, tirx
 
-    zero = tirx.const(0, str(data.dtype))
-    if len(data.shape) == 4:
-        return padded(data, zero, row)
-    top, left, bottom, right = row.pads
+    dtype = accumulator(data)
     if not any(row.pads):
-        return data
+        return widened(data)
+    zero = tirx.const(0, dtype)
+    if len(data.shape) == 4:
+        return padded(data, zero, row, dtype)
+    top, left, bottom, right = row.pads
     height, width = row.input_hw
 
     def pixel(n: Any, c: Any, y: Any, x: Any, lane: Any) -> Any:
         # "likely" each by itself is where a template's loops may be cut in edges and the rest
         inside = (y >= top, y < height + top, x >= left, x < width + left)
-        return tirx.if_then_else(
-            tirx.all(*map(tirx.likely, inside)), data[n, c, y - top, x - left, lane], zero
-        )
+        value = data[n, c, y - top, x - left, lane].astype(dtype)
+        return tirx.if_then_else(tirx.all(*map(tirx.likely, inside)), value, zero)
 
     batch, blocks, _, _, lanes = data.shape
     shape = (batch, blocks, height + top + bottom, width + left + right, lanes)

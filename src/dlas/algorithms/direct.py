@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 
 from dlas.algorithms.formatted import Formatted
 from dlas.algorithms.positions import Positions
-from dlas.algorithms.primitive import Array, Layout, Tensor, accumulator, multiply, padded
+from dlas.algorithms.primitive import Array, Layout, Tensor, accumulator, multiply, padded, widened
 from dlas.algorithms.register_tile import IN_FLIGHT, TILE_BYTES
 from dlas.algorithms.template import Knobs, TemplatePrimitive
-from dlas.algorithms.tiles import divisors, extents, join_epilogue
+from dlas.algorithms.tiles import TAPS, divisors, extents, join_epilogue, stages_before
 from dlas.network import LayerRow
 from dlas.target import Target
 
@@ -60,7 +60,7 @@ class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
         from tvm import te
 
         positions = Positions(row, lanes)
-        planes = positions.planes(data)
+        planes, taps = positions.planes(data), widened(weight, TAPS)
         inputs, outputs = row.in_channels // row.groups, row.out_channels // row.groups
         c = te.reduce_axis((0, inputs), "c")
         r = te.reduce_axis((0, row.kernel[0]), "r")
@@ -68,7 +68,7 @@ class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
 
         def sums(n: Any, k: Any, i: Any) -> Any:
             pixel = positions.read(planes, n, k // outputs * inputs + c, (r, s), i)
-            return te.sum(pixel * weight[k, c, r, s], axis=[c, r, s])
+            return te.sum(pixel * taps[k, c, r, s], axis=[c, r, s])
 
         batch, channels, pitch = data.shape[0], row.out_channels, positions.pitch
         found = te.compute((batch, channels, positions.number), sums, name=self.stage)
@@ -107,7 +107,7 @@ class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
         block, rk = order.get_sblock(self.stage), knobs["rk"]
         batch, channels, positions = extents(order, block)["outputs"]
         *_, height, width = extents(order, order.get_sblock("image"))["outputs"]
-        before, last = order.get_producers(block), join_epilogue(order, block)
+        (before, taps), last = stages_before(order, block), join_epilogue(order, block)
         outside = knobs["positions_outside"]
         shape = [batch, channels, height, width]
         exact = positions == height * width and extents(order, last)["outputs"] == shape
@@ -142,6 +142,8 @@ class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
         order.vectorize(lane)
         order.vectorize(vector)
 
+        for stage in taps:
+            order.compute_at(stage, k_tile)
         alone = not outside and rk * groups(order, block) == channels
         if before and alone:  # a tile of channels for each group: its inputs, while it is computed
             order.compute_at(before[0], k_tile)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from dlas.algorithms.blocked import padded_blocked
-from dlas.algorithms.primitive import Array, Tensor
+from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply
 from dlas.algorithms.register_tile import compute_in_registers, tiles_of
 from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors, extents, join_epilogue
@@ -51,7 +51,7 @@ def group_sums(data: Tensor, weight: Tensor, row: LayerRow, name: str) -> Tensor
     lane] · weight[k, i, r, s, lane]"""
     from tvm import te
 
-    (sy, sx), (dy, dx) = row.stride, row.dilation
+    (sy, sx), (dy, dx), dtype = row.stride, row.dilation, accumulator(data)
     inputs, outputs = row.in_channels // row.groups, row.out_channels // row.groups
     image = padded_blocked(data, row)
     i, r, s = (
@@ -62,7 +62,7 @@ def group_sums(data: Tensor, weight: Tensor, row: LayerRow, name: str) -> Tensor
     def sums(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
         block = k // outputs * inputs + i
         pixel = image[n, block, y * sy + r * dy, x * sx + s * dx, lane]
-        return te.sum(pixel * weight[k, i, r, s, lane], axis=[i, r, s])
+        return te.sum(multiply(pixel, weight[k, i, r, s, lane], dtype), axis=[i, r, s])
 
     shape = (data.shape[0], weight.shape[0], *row.output_hw, weight.shape[-1])
     return te.compute(shape, sums, name=name, attrs={GROUP_BLOCKS: outputs})

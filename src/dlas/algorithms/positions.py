@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dlas.algorithms.primitive import Tensor
+from dlas.algorithms.primitive import Tensor, accumulator, widened
 from dlas.network import LayerRow
 
 
@@ -83,19 +83,21 @@ class Positions:
 
     def planes(self, data: Tensor) -> Tensor:
         """data (N, C, H, W) → (N, C, planes, planes, rows, pitch); data itself where that is what
-        1×1 kernels read."""
+        1×1 kernels read. In the type of its sums."""
         from tvm import te, tirx
 
         row, (down, across) = self.row, (self.vertical, self.horizontal)
         (height, width), (top, left, _, _) = row.input_hw, row.pads
         last = down.offset(down.kernel - 1) * self.pitch + across.offset(across.kernel - 1)
         if row.kernel == row.stride == (1, 1) and self.number == height * width:
-            return data
+            return widened(data)
+        dtype = accumulator(data)
 
         def pixel(n: Any, c: Any, py: Any, px: Any, i: Any, j: Any) -> Any:
             y, x = down.pixel(py, i, top), across.pixel(px, j, left)
             inside = tirx.all(y >= 0, y < height, x >= 0, x < width)
-            return tirx.if_then_else(inside, data[n, c, y, x], tirx.const(0, str(data.dtype)))
+            value = data[n, c, y, x].astype(dtype)
+            return tirx.if_then_else(inside, value, tirx.const(0, dtype))
 
         rows = math.ceil((self.number + last) / self.pitch)
         shape = (*data.shape[:2], down.planes, across.planes, rows, self.pitch)

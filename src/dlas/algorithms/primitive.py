@@ -91,8 +91,20 @@ def multiply(data: Any, weight: Any, dtype: str) -> Any:
     return data.astype(dtype) * weight.astype(dtype)
 
 
-def padded(data: Tensor, zero: Any, row: LayerRow) -> Tensor:
-    """data (N, C, H, W) → (N, C, top + H + bottom, left + W + right), ``zero`` around it."""
+def widened(data: Tensor, name: str = "widened") -> Tensor:
+    """data in the type of its sums, written anew if that is another. What a template broadcasts is
+    converted beforehand, as vectors and once, and not one by one and in every tile."""
+    from tvm import te
+
+    dtype = accumulator(data)
+    if str(data.dtype) == dtype:
+        return data
+    return te.compute(data.shape, lambda *at: data[at].astype(dtype), name=name)
+
+
+def padded(data: Tensor, zero: Any, row: LayerRow, dtype: str | None = None) -> Tensor:
+    """data (N, C, H, W) → (N, C, top + H + bottom, left + W + right), ``zero`` around it; in
+    ``dtype``, or the type of data."""
     from tvm import te, tirx
 
     top, left, bottom, right = row.pads
@@ -102,7 +114,8 @@ def padded(data: Tensor, zero: Any, row: LayerRow) -> Tensor:
 
     def pixel(n: Any, c: Any, y: Any, x: Any) -> Any:
         inside = tirx.all(y >= top, y < height + top, x >= left, x < width + left)
-        return tirx.if_then_else(inside, data[n, c, y - top, x - left], zero)
+        value = data[n, c, y - top, x - left].astype(dtype or str(data.dtype))
+        return tirx.if_then_else(inside, value, zero)
 
     shape = (data.shape[0], row.in_channels, height + top + bottom, width + left + right)
     return te.compute(shape, pixel, name="padded")

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from dlas.algorithms.primitive import Array, Tensor
+from dlas.algorithms.primitive import Array, Tensor, widened
 from dlas.algorithms.template import Knobs
-from dlas.algorithms.tiles import divisors, extents, join_epilogue, prepare
+from dlas.algorithms.tiles import TAPS, divisors, extents, join_epilogue, prepare, stages_before
 from dlas.network import LayerRow
 from dlas.target import Target
 from dlas.target.blocks import block_count
@@ -35,6 +35,8 @@ TILE_BYTES = 1024
 PER_WEIGHT = 10
 #: Products per output below which padding is worth doing where it is read.
 FEW_SUMS = 256
+#: Tiles that share float16 weights of which it is worth to write the float32 values first.
+SHARED = 8
 #: Registers that hold no accumulator: a weight vector for each channel block, and one to spare.
 SPARE = 1
 
@@ -109,7 +111,7 @@ def tiled_sums(
     r, s)] · weight[k, co, r, s, ci, lane]"""
     from tvm import te
 
-    lanes = int(weight.shape[-1])
+    lanes, taps = int(weight.shape[-1]), widened(weight, TAPS)
     reach = Reach.of(row, lanes)
     co, r, s, ci = (
         te.reduce_axis((0, extent), axis)
@@ -118,7 +120,7 @@ def tiled_sums(
 
     def sums(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
         pixel = reach.pixel(image, n, k, (co, ci), place(y, x, r, s))
-        return te.sum(pixel * weight[k, co, r, s, ci, lane], axis=[co, r, s, ci])
+        return te.sum(pixel * taps[k, co, r, s, ci, lane], axis=[co, r, s, ci])
 
     return te.compute((image.shape[0], weight.shape[0], *row.output_hw, lanes), sums, name=name)
 
@@ -126,14 +128,18 @@ def tiled_sums(
 def tile_candidates(order: Any, block: Any, target: Target) -> Sequence[Knobs]:
     """Every tile that fits the registers, in both orders of the tiles, cheapest estimate first. A
     stem, which sums so little that padding its image beforehand takes half as long as the sums, is
-    padded row by row."""
+    padded row by row; where a kernel has one tap, float16 pixels may be widened row by row."""
     found = extents(order, block)
     _, blocks, height, width, lanes = found["outputs"]
     weight_bytes = 4 * lanes * blocks * math.prod(found["sums"])
     streamed = weight_bytes > target.cache_bytes(2)  # then each weight is better read once
     variants = [(0.01 * (outside == streamed), {"rows_outside": outside}) for outside in (0, 1)]
-    if math.prod(found["sums"]) < FEW_SUMS and order.get_producers(block):
-        variants = [(0.0, {"rows_outside": 1, "pad_inside": 1})]
+    before, taps = stages_before(order, block)
+    inside = 0.0, {"rows_outside": 1, "pad_inside": 1}
+    if before and taps and not streamed and found["sums"][1:3] == [1, 1]:
+        variants = [inside, (0.01, {"rows_outside": 0})]
+    elif before and math.prod(found["sums"]) < FEW_SUMS:
+        variants = [inside]
     ranked = [
         (cost + extra, {**tile, **variant})
         for cost, tile in tiles_of((blocks, height, width, lanes), target)
@@ -166,11 +172,17 @@ def tiles_of(
 
 def apply_tile(order: Any, block: Any, knobs: Knobs, threads: int) -> None:
     """The loop nest at the head of this file. ``pad_inside``: what pads is computed not before it
-    but inside, for one outer tile at a time."""
-    lanes, before = extents(order, block)["outputs"][-1], order.get_producers(block)
+    but inside, for one outer tile at a time. float16 weights are widened as they are loaded, or
+    beforehand where many tiles share them."""
+    _, blocks, height, width, lanes = extents(order, block)["outputs"]
+    before, taps = stages_before(order, block)
     inside = bool(knobs.get("pad_inside"))
     for stage in before if inside else [block]:
         prepare(order, stage, lanes, threads)
+    many = height * width // (knobs["rh"] * knobs["rw"]) >= SHARED
+    shared = many and not knobs["rows_outside"] and blocks // knobs["rk"] >= threads
+    for stage in taps if not shared else ():
+        order.compute_inline(stage)
     last = join_epilogue(order, block)
     order.set_scope(block, 0, "local")
     n, k, y, x, lane = order.get_loops(last)
@@ -178,8 +190,11 @@ def apply_tile(order: Any, block: Any, knobs: Knobs, threads: int) -> None:
     tiles = (y_tile, k_tile) if knobs["rows_outside"] else (k_tile, y_tile)
     order.reorder(*tiles)
     place = tiles[0]
+    for stage in taps if shared else ():
+        order.compute_at(stage, k_tile)
+        order.vectorize(order.get_loops(stage)[-1])
     if threads > 1:
-        place = order.fuse(n, *tiles[: 1 if inside else 2])
+        place = order.fuse(n, *tiles[: 1 if inside or (taps and shared) else 2])
         order.parallel(place)
     order.decompose_reduction(block, sums)
     for stage in before if inside else ():

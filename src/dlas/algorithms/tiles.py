@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 MAIN = "main"
+#: The stage that widens weights.
+TAPS = "taps"
 
 
 def extents(order: Any, block: Any) -> dict[str, list[int]]:
@@ -19,6 +21,15 @@ def extents(order: Any, block: Any) -> dict[str, list[int]]:
         kind = "outputs" if axis.iter_type == tirx.IterVar.DataPar else "sums"
         found[kind].append(int(axis.dom.extent))
     return found
+
+
+def stages_before(order: Any, block: Any) -> tuple[list[Any], list[Any]]:
+    """The stages that write what the block multiplies: images, and weights in a wider type."""
+    images: list[Any] = []
+    taps: list[Any] = []
+    for stage in order.get_producers(block):
+        (taps if order.get(stage).name_hint == TAPS else images).append(stage)
+    return images, taps
 
 
 def join_epilogue(order: Any, block: Any) -> Any:
@@ -35,9 +46,9 @@ def join_epilogue(order: Any, block: Any) -> Any:
 
 
 def prepare(order: Any, block: Any, lanes: int, threads: int) -> None:
-    """Every stage before ``block`` in a loop nest of its own: the last axis in vectors, the outer
-    ones shared among the threads."""
-    for stage in order.get_producers(block):
+    """Every stage before ``block``, but for weights, in a loop nest of its own: the last axis in
+    vectors, the outer ones shared among the threads."""
+    for stage in stages_before(order, block)[0]:
         prepare(order, stage, lanes, threads)
         *outer, last = order.get_loops(stage)
         if outer and threads > 1:

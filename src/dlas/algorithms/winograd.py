@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
-from dlas.algorithms.primitive import Array, Tensor
+from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply
 from dlas.algorithms.register_tile import Reach, compute_in_registers, tiles_of
 from dlas.algorithms.template import Knobs
 from dlas.algorithms.tiles import divisors, extents, join_epilogue
@@ -32,6 +32,8 @@ from dlas.network import LayerRow, Network
 from dlas.target import Target
 
 Matrix = NDArray[np.float64]
+#: What can be transformed; the transforms are computed in float32.
+FLOATS = ("float32", "float16")
 
 
 class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
@@ -41,6 +43,8 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
     fallback: ClassVar[str] = "spatial_pack"
     takes_plain: ClassVar[bool] = False
     outputs: ClassVar[int] = 2
+    #: Of transformed weights; None: that of the weights.
+    precision: ClassVar[str | None] = None
     #: Bᵀ (α × α), G (α × 3) and Aᵀ (m × α).
     to_tiles: ClassVar[tuple[tuple[float, ...], ...]] = (
         (1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1),
@@ -51,13 +55,13 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
     to_outputs: ClassVar[tuple[tuple[float, ...], ...]] = ((1, 1, 1, 0), (0, 1, -1, -1))
 
     def refuses(self, network: Network) -> str | None:
-        if network.dtype == "float32":
+        if network.dtype in FLOATS:
             return None
-        return f"{self.name} sums transformed values: float32 networks only, not {network.dtype}"
+        return f"{self.name} sums transformed values: float networks only, not {network.dtype}"
 
     def refuses_layer(self, row: LayerRow) -> str | None:
-        if row.dtype != "float32":
-            return f"{self.name} sums transformed values: float32 layers only, not {row.dtype}"
+        if row.dtype not in FLOATS:
+            return f"{self.name} sums transformed values: float layers only, not {row.dtype}"
         if row.kernel == (3, 3) and row.stride == row.dilation == (1, 1):
             return None
         return f"{self.name} computes 3×3 convolutions of stride 1 and dilation 1"
@@ -76,10 +80,10 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
     def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
         """G g Gᵀ of every kernel: (K, C/G, 3, 3) → (α, α, K/b, co, ci, b), the order in which they
-        are read; in float64."""
+        are read; in float64, then rounded to ``precision``, or the weight's own type."""
         g = np.array(self.to_weights)
         transformed = np.einsum("ir,kcrs,js->kcij", g, weight.astype(np.float64), g)
-        packed = Reach.of(row, lanes).pack(transformed.astype(weight.dtype))
+        packed = Reach.of(row, lanes).pack(transformed.astype(self.precision or weight.dtype))
         return np.ascontiguousarray(packed.transpose(2, 3, 0, 1, 4, 5))
 
     def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
@@ -108,7 +112,8 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
         def product(n: Any, k: Any, i: Any, j: Any, ty: Any, tx: Any, lane: Any) -> Any:
             value = reach.pixel(tiles, n, k, (co, ci), (i, j, ty, tx))
-            return te.sum(value * weight[i, j, k, co, ci, lane], axis=[co, ci])
+            value = multiply(value, weight[i, j, k, co, ci, lane], accumulator(data))
+            return te.sum(value, axis=[co, ci])
 
         shape = (batch, weight.shape[2], alpha, alpha, rows, columns, lanes)
         products = te.compute(shape, product, name=self.stage)
@@ -173,10 +178,12 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
 
 class Winograd4(Winograd, frozen=True, kw_only=True):
-    """F(4×4, 3×3): 4 times fewer multiplications; rounding errors grow about tenfold."""
+    """F(4×4, 3×3): 4 times fewer multiplications; rounding errors grow about tenfold, so that
+    float16 weights, once transformed, are stored as float32."""
 
     name: ClassVar[str] = "winograd4"
     outputs: ClassVar[int] = 4
+    precision: ClassVar[str | None] = "float32"
     to_tiles: ClassVar[tuple[tuple[float, ...], ...]] = (
         (4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0),
         (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1),

@@ -81,6 +81,12 @@ class DotForm:
             for cost, tile in vector_tiles(window, target, most)
         ]
 
+    def is_native(self, name: str, target: Target) -> bool:
+        """Whether the target multiplies these numbers as they are stored."""
+        number = NUMBERS[name]
+        native = instruction(number, target).name != "portable"
+        return native or matrix_instruction(number, target) is not None
+
     def depthwise(
         self, row: LayerRow, stored: tuple[Number, int, int], weight: Array, affine: Affine,
         target: Target, most: int,

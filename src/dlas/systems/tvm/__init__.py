@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import msgspec
 
 from dlas.executable import Run
+from dlas.layer import member
 from dlas.plan import KEPT
 from dlas.systems.base import System
 from dlas.systems.tvm.runtime import LIBRARY, load_library, quick_import
@@ -34,13 +35,16 @@ COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # where TVM looks f
 class Tvm(System, frozen=True, kw_only=True):
     """``tuning``: "untuned" is one fixed loop order for every kernel. "template" orders the loops
     by the primitives' schedule templates and keeps images in blocks of a vector's channels from
-    layer to layer, or as they lie for ``direct``; float32 only; ``trials`` candidates of each are
-    measured (1: none, the estimate's first is taken) unless this machine has measured them before.
-    Quantized convolutions and dense layers multiply 8-bit integers and sum in int32; float16 is
-    stored as such and summed in float32; values rounded to bfloat16 stay float32."""
+    layer to layer, or as they lie for ``direct``, or channels last where numbers are narrow;
+    ``trials`` candidates of each are measured (1: none, the estimate's first is taken) unless this
+    machine has measured them before.
+
+    Quantized layers multiply 8-bit integers and sum in int32. float16 is stored as such and summed
+    in float32. bfloat16 is stored and multiplied as such by the template, where the processor can;
+    untuned it stays float32, rounded."""
 
     name: ClassVar[str] = "tvm"
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     algorithms: ClassVar[tuple[str, ...]] = (
         "direct", "gemm", "spatial_pack", "grouped_spatial_pack", "depthwise", "winograd",
         "winograd4", "cheapest",
@@ -58,17 +62,13 @@ class Tvm(System, frozen=True, kw_only=True):
             return "tvm needs a C compiler to link what it generates: install gcc or clang"
         return super().missing()
 
-    def refuses(self, network: Network, plan: Plan) -> str | None:
-        if self.tuning == "untuned":
-            return None
-        if network.dtype == "float16":
-            return "tuning = 'template' has no schedules for float16 networks: tuning = 'untuned'"
-        return None
-
     def emulates(self, network: Network) -> str:
         kinds = {row.dtype for row in network.layers}
-        if "bfloat16" in kinds:
+        if "bfloat16" in kinds and self.tuning == "untuned":
             return "values are rounded to bfloat16, but stored and multiplied in float32"
+        gemm: Any = member("algorithms", "gemm")()
+        if "bfloat16" in kinds and not gemm.dot.is_native("bfloat16", host()):
+            return "bfloat16 is multiplied in float32: this processor has no instruction for it"
         if "float16" not in kinds:
             return ""
         return "float16 is multiplied and summed in float32, and rounded when it is stored"
@@ -89,13 +89,14 @@ class Tvm(System, frozen=True, kw_only=True):
             arrange = partial(schedule, lanes=host().lanes, threads=self.threads)
             module = translate(network, plan, SparseLayers(host(), self.threads))
         else:
+            from dlas.network.layers import ITEM_BYTES
             from dlas.systems.tvm.blocked import translate_blocked
             from dlas.systems.tvm.dots import DotLayers
             from dlas.systems.tvm.narrow import translate_narrow
             from dlas.systems.tvm.tuning import Tuner
 
             os.environ["TVM_NUM_THREADS"] = str(self.threads)
-            weight_bytes = sum(4 * row.weights for row in network.layers)
+            weight_bytes = sum(ITEM_BYTES[row.dtype] * row.weights for row in network.layers)
             tuner = Tuner(host(), self.threads, self.trials, weight_bytes)
             arrange = tuner.arrange
             sparse = SparseLayers(host(), self.threads, tuner.choose_tile, self.trials)

@@ -184,7 +184,7 @@ class BlockedImporter(Importer):
 
         def compute(image: te.Tensor, packed: te.Tensor, shift: te.Tensor) -> te.Tensor:
             sums = primitive.compute_plain(image, packed, row, self.lanes)
-            return per_channel(sums, lambda total, k: total + shift[k])
+            return per_channel(sums, lambda total, k: (total + shift[k]).astype(str(image.dtype)))
 
         constants = (primitive.pack(weight, row), bias)
         return Kernel(primitive.name, compute, given, constants).emit(self.bb)
@@ -209,11 +209,11 @@ class BlockedImporter(Importer):
 
         def compute(image: te.Tensor, packed: te.Tensor, shift: te.Tensor) -> te.Tensor:
             sums = primitive.compute_blocked(image, packed, row, lanes)
-            return te.compute(
-                sums.shape,
-                lambda n, k, y, x, lane: sums[n, k, y, x, lane] + shift[k, lane],
-                name="bias",
-            )
+
+            def shifted(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
+                return (sums[n, k, y, x, lane] + shift[k, lane]).astype(str(image.dtype))
+
+            return te.compute(sums.shape, shifted, name="bias")
 
         constants = primitive.pack_blocked(weight, row, lanes), block_channels(bias, lanes)
         emitted = Kernel(primitive.name, compute, given, constants).emit(self.bb)
@@ -308,7 +308,7 @@ class BlockedImporter(Importer):
             def element(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
                 i, j = y * stride[0] + r - top, x * stride[1] + s - left
                 if op_name == "AveragePool":
-                    return te.sum(data[n, k, i, j, lane], axis=[r, s])
+                    return te.sum(data[n, k, i, j, lane].astype("float32"), axis=[r, s])
                 inside = tirx.all(i >= 0, i < height, j >= 0, j < width)
                 value = data[n, k, i, j, lane]
                 if any(pads):
@@ -318,7 +318,7 @@ class BlockedImporter(Importer):
             sums = te.compute((batch, blocks, p, q, lanes), element, name="pool")
             if op_name == "MaxPool":
                 return sums
-            return scaled(sums, 1 / (kernel[0] * kernel[1]))
+            return scaled(sums, 1 / (kernel[0] * kernel[1]), data.dtype)
 
         emitted = self.bb.emit_te(pooled, image.expression, primfunc_name_hint="pool")
         return replace(image, expression=emitted)
@@ -330,10 +330,12 @@ class BlockedImporter(Importer):
             y, x = te.reduce_axis((0, height), "y"), te.reduce_axis((0, width), "x")
             sums = te.compute(
                 (batch, blocks, 1, 1, lanes),
-                lambda n, k, i, j, lane: te.sum(data[n, k, y, x, lane], axis=[y, x]),
+                lambda n, k, i, j, lane: te.sum(
+                    data[n, k, y, x, lane].astype("float32"), axis=[y, x]
+                ),
                 name="pool",
             )
-            return scaled(sums, 1 / (height * width))
+            return scaled(sums, 1 / (height * width), data.dtype)
 
         emitted = self.bb.emit_te(average, image.expression, primfunc_name_hint="average")
         return replace(image, expression=emitted)
@@ -364,19 +366,23 @@ def sigmoid(data: te.Tensor) -> te.Tensor:
         return tirx.const(value, "float32")
 
     def element(*at: Any) -> Any:
-        t = data[at] * number(-math.log2(math.e))
+        t = data[at].astype("float32") * number(-math.log2(math.e))
         t = te.max(te.min(t, number(126)), number(-126))  # where 2ᵗ is a normal number
         n = tirx.nearbyint(t)
         power = number(EXP2[-1])
         for coefficient in EXP2[-2::-1]:
             power = power * (t - n) + number(coefficient)
         bits = tirx.reinterpret("int32", power) + (n.astype("int32") << MANTISSA_BITS)
-        return number(1) / (number(1) + tirx.reinterpret("float32", bits))
+        result = number(1) / (number(1) + tirx.reinterpret("float32", bits))
+        return result.astype(str(data.dtype))
 
     return te.compute(data.shape, element, name="sigmoid")
 
 
-def scaled(sums: te.Tensor, factor: float) -> te.Tensor:
-    return te.compute(
-        sums.shape, lambda *at: sums[at] * tirx.const(factor, str(sums.dtype)), name="scaled"
-    )
+def scaled(sums: te.Tensor, factor: float, dtype: str) -> te.Tensor:
+    """The float32 ``sums`` times ``factor``, rounded to ``dtype``."""
+
+    def element(*at: Any) -> Any:
+        return (sums[at] * tirx.const(factor, "float32")).astype(dtype)
+
+    return te.compute(sums.shape, element, name="scaled")

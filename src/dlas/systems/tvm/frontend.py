@@ -33,6 +33,9 @@ REFUSALS = (
     AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 
+#: Operators whose sums are kept in float32, as those of layers are.
+AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
+
 
 def translate(network: Network, plan: Plan, sparse: SparseLayers | None = None) -> tvm.IRModule:
     """The network at batch 1 as a Relax module whose function ``main`` takes the image. ``sparse``
@@ -68,6 +71,9 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
         if op_name in ("QuantizeLinear", "DequantizeLinear"):
             inputs[1:3] = map(vector, inputs[1:3])
         replaced = None
+        rounded = op_name in AVERAGES and str(inputs[0].ty.dtype) == "float16"
+        if rounded:
+            inputs[0] = self.bb.normalize(relax.op.astype(inputs[0], "float32"))
         if op_name == "Clip":
             replaced = clip(*inputs)
         elif op_name == "Cast" and attrs["to"] == TensorProto.BFLOAT16:
@@ -81,9 +87,10 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
         if replaced is not None:
             return self.bb.normalize(replaced)
         try:
-            return super()._convert_operator(op_name, inputs, attrs, opset)
+            result = super()._convert_operator(op_name, inputs, attrs, opset)
         except REFUSALS as error:
             raise Refused(f"TVM cannot read {op_name} {name!r}: {last_line(error)}") from error
+        return self.bb.normalize(relax.op.astype(result, "float16")) if rounded else result
 
     def layer(self, row: LayerRow, inputs: Any, attrs: dict[str, Any]) -> relax.Expr | None:
         """The layer by its primitive; None for a dense layer that is more than x · W + bias."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir.expr import TensorLoad
@@ -61,7 +62,8 @@ def requests(realize: Any, inner: list[tirx.For]) -> list[Any]:
         place = [Analyzer().simplify(replaced(i, now)) for i in index]
         places[str(place)] = place
     lanes = int(weight.source.shape[-1])
-    rows = max(1, AHEAD_BYTES // (4 * lanes * len(places)))
+    item_bytes = tvm.DataType(str(weight.source.dtype)).bits // 8
+    rows = max(1, AHEAD_BYTES // (item_bytes * lanes * len(places)))
     found = []
     for *outer, ci, lane in places.values():
         later = tirx.address_of(tirx.BufferLoad(weight.source, [*outer, ci + rows, lane]))

@@ -39,7 +39,11 @@ def weight_of(order: s_tir.Schedule) -> int:
     """Which of the kernel's parameters its primitive multiplies the image by."""
     primitive, kernel = primitive_in(order), order.mod[MAIN]
     assert primitive is not None
-    *_, weight = order.get(order.get_sblock(primitive.stage)).reads
+    block = order.get_sblock(primitive.stage)
+    *_, weight = order.get(block).reads
+    for stage in map(order.get, order.get_producers(block)):
+        if stage.writes[0].source.same_as(weight.source):  # as another type
+            (weight,) = stage.reads
     return next(i for i, each in enumerate(kernel.params) if each.same_as(weight.source))
 
 

@@ -190,8 +190,10 @@ class Tuner:
     def arguments(self, kernel: tirx.PrimFunc) -> list[list[tvm.runtime.Tensor]]:
         """What the kernel is called with in turns: the same images and other weights."""
         random, weight = np.random.default_rng(0), weight_of(opened(kernel))
-        shapes = [tuple(map(int, parameter.shape)) for parameter in kernel.params]
-        values = [random.random(shape, np.float32) for shape in shapes]
+        values = [
+            random.random(tuple(map(int, each.shape)), np.float32).astype(str(each.dtype))
+            for each in kernel.params
+        ]
         held = min(self.weight_bytes, COPIED_BYTES) // values[weight].nbytes
         with in_huge_pages():
             same = [tvm.runtime.tensor(value) for value in values]
