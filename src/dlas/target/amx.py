@@ -18,4 +18,4 @@ def use_matrix_registers() -> bool:
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return False
     refused = ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, TILE_DATA)
-    return refused == 0
+    return not refused

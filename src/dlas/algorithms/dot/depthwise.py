@@ -35,7 +35,7 @@ class DepthwiseWindow(Window):
     """A block of outputs reads the block of inputs of the same channels; a word is an element."""
 
     @property
-    def depth(self) -> int:  # type: ignore[override]  # not cached: a constant
+    def depth(self) -> int:
         return self.lanes
 
     @property
@@ -63,8 +63,8 @@ def depthwise_tiles(window: DepthwiseWindow, target: Target, most: int) -> Seque
         run = Tile(window, rows, blocks, outside, 1, 1).runs[0]
         for places in widths(run.length, target.vector_registers // 2, taps):
             tile = Tile(window, rows, blocks, outside, places, 1)
-            waste = math.ceil(run.length / places) * places * len(tile.runs)
-            waste /= rows * window.row.output_hw[1]
+            computed = math.ceil(run.length / places) * places * len(tile.runs)
+            waste = computed / (rows * window.row.output_hw[1])
             cost = waste * (taps + (taps + 4) / places) + PER_TILE / (rows * run.length * blocks)
             found.append((cost, tile))
     return cheapest(found, most)

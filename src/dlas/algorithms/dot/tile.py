@@ -124,7 +124,7 @@ def regions(
     widths = divisors(blocks) if shared else [1]
     # Half a cache line is written in the time of a whole one.
     line = MATRIX_BYTES // window.number.bytes // window.lanes
-    widths = [n for n in widths if n % line == 0] or widths[-1:]
+    widths = [n for n in widths if n % line == 0] or widths
     for high, wide in product(divisors(rows), widths):
         span = Tile(window, high, wide, True, 1, 1).span
         smallest = high == 1 and wide == widths[0]

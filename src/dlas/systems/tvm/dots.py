@@ -17,7 +17,7 @@ from dlas.target import Target
 if TYPE_CHECKING:
     from dlas.algorithms.dot.form import DotForm
     from dlas.algorithms.dot.kernel import Kernel
-    from dlas.systems.tvm.narrow import Image
+    from dlas.systems.tvm.images import Image
 
 #: Of kernels of one layer, the one to take.
 Choose = Callable[[Sequence["Kernel"]], "Kernel"]
@@ -68,14 +68,15 @@ class DotLayers:
         """The layer's outputs (N, 1, P, Q, K filled up), float32."""
         from dlas.algorithms.dot.kernel import Affine
 
-        affine = Affine(weights.bias)
-        if weights.scale is not None:
+        affine, zero = Affine(weights.bias), 0
+        if weights.scale is not None and image.steps is not None:
+            step, zero = image.steps
             totals = weights.values.reshape(len(weights.values), -1).sum(1, dtype=np.int64)
-            offset = (-image.zero * totals).astype(np.int32)
-            factor = np.float64(image.scale) * weights.scale / weights.unit
+            offset = (-zero * totals).astype(np.int32)
+            factor = np.float64(step) * weights.scale / weights.unit
             shift = weights.bias.astype(np.float64) / weights.unit
             affine = Affine(offset, factor.astype(np.float32), shift.astype(np.float32))
-        stored = image.number, image.shape[-1], image.zero
+        stored = image.number, image.shape[-1], zero
         kernels = form.kernels(row, stored, weights.values, affine, self.target, self.most)
         kernel = self.choose(kernels)
         function = builder.add_func(kernel.function(), kernel.stage)

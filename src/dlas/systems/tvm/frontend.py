@@ -151,8 +151,12 @@ def nearest_bfloat16(data: te.Tensor) -> te.Tensor:
 
 def plain_product(data: relax.Expr, attrs: dict[str, Any]) -> bool:
     """Whether a Gemm or MatMul is a matrix times a constant matrix, without factors."""
+    return has_no_factors(attrs) and bool(data.ty.ndim == 2)
+
+
+def has_no_factors(attrs: dict[str, Any]) -> bool:
     factors = attrs.get("alpha", 1.0), attrs.get("beta", 1.0), attrs.get("transA", 0)
-    return factors == (1.0, 1.0, 0) and data.ty.ndim == 2
+    return factors == (1.0, 1.0, 0)
 
 
 def last_line(error: Exception) -> str:

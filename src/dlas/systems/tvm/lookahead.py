@@ -46,12 +46,13 @@ class Lookahead:
             rounding = graph.only_reader(relu) if relu is not None else after
             if rounding is None or rounding.op_type != "QuantizeLinear":
                 continue
-            step, zero = (graph.number(name) for name in rounding.input[1:3])
-            if step is None or zero is None:
-                continue
-            steps[node.name] = step
-            if relu is not None and zero == graph.lowest(rounding.input[2]):
-                clipped.add(relu.name)
+            step = graph.number(rounding.input[1])
+            if step is not None:
+                steps[node.name] = step
+        for node in network.model.graph.node:
+            after = graph.only_reader(node)
+            if node.op_type == "Relu" and after is not None and graph.clips(after):
+                clipped.add(node.name)
         tables, skipped = found_tables(graph)
         inside = graph.inside(layers) - skipped
         return cls(steps, frozenset(clipped), frozenset(inside), tables, skipped)
@@ -77,9 +78,12 @@ class Graph:
         value = self.network.initializers.get(name)
         return float(value.item()) if value is not None and value.size == 1 else None
 
-    def lowest(self, name: str) -> int:
-        """Of the integers that a zero point is one of."""
-        return 0 if self.network.initializers[name].dtype == "uint8" else -128
+    def clips(self, node: onnx.NodeProto) -> bool:
+        """Whether it rounds to integers of which the lowest stands for 0."""
+        if node.op_type != "QuantizeLinear" or self.number(node.input[2]) is None:
+            return False
+        zero = self.network.initializers[node.input[2]]
+        return int(zero.item()) == np.iinfo(str(zero.dtype)).min
 
     def inside(self, layers: set[str]) -> set[str]:
         """Of the operands of every sum the one whose layer comes last is computed with it."""
@@ -138,7 +142,8 @@ def found_tables(graph: Graph) -> tuple[dict[str, tuple[str, Array]], frozenset[
     """``Lookahead.tables`` and ``skipped``."""
     source: dict[str, str] = {}  # of a tensor that is a function of another's integers alone
     paths: dict[str, list[onnx.NodeProto]] = {}  # the nodes that lead there
-    tables, skipped = {}, set()
+    tables: dict[str, tuple[str, Array]] = {}
+    skipped: set[str] = set()
     for node in graph.graph.node:
         given = [name for name in node.input if name and graph.number(name) is None]
         begins = {source.get(name) for name in given}
@@ -169,20 +174,17 @@ def table_of(graph: Graph, path: list[onnx.NodeProto], begin: str) -> Array:
     zero = graph.network.initializers[producer.input[2]]
     limits = np.iinfo(str(zero.dtype))
     every = np.arange(limits.min, limits.max + 1).astype(zero.dtype)
-    kind = onnx.helper.np_dtype_to_tensor_dtype(every.dtype)
     last = path[-1].output[0]
     needed = {name for node in path for name in node.input}
     constants = [tensor for tensor in graph.graph.initializer if tensor.name in needed]
     result = graph.network.initializers[path[-1].input[2]]
-    values = [
+    begins, ends = (
         onnx.helper.make_tensor_value_info(
-            name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), [256]
+            name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), [len(every)]
         )
         for name, array in ((begin, every), (last, result))
-    ]
-    assert kind == values[0].type.tensor_type.elem_type
-    piece = onnx.helper.make_graph(path, "table", values[:1], values[1:], initializer=constants)
+    )
+    piece = onnx.helper.make_graph(path, "table", [begins], [ends], initializer=constants)
     model = onnx.helper.make_model(piece, opset_imports=graph.network.model.opset_import)
     (found,) = ReferenceEvaluator(model).run(None, {begin: every})
-    table: Array = found
-    return table
+    return np.asarray(found)

@@ -1,17 +1,16 @@
 """From a network of 8-bit integers or bfloat16 to Relax, its images channels last from layer to
 layer, and stored as the network rounds them.
 
-A channels-last image is one in blocks, all channels in one block. What the network says in three
-operators, quantize, dequantize, layer, is one kernel here: images stay narrow in memory, and real
-in the registers of the kernel that computes them. Layers that compute in float32 do as in
-``blocked.py``.
+What the network says in three operators, quantize, dequantize, layer, is one kernel here: images
+stay narrow in memory, and real in the registers of the kernel that computes them. Constants that an
+image is multiplied by or that are added to it are kept beside it, for whoever reads it next. Layers
+that compute in float32 do as in ``blocked.py``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,25 +23,16 @@ from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
+from dlas.systems.tvm import rounding
 from dlas.systems.tvm.blocked import INJECTIVE, Blocked, BlockedImporter
 from dlas.systems.tvm.dots import DotLayers
-from dlas.systems.tvm.frontend import imported, plain_product
-from dlas.systems.tvm.lookahead import SUMS, Lookahead
+from dlas.systems.tvm.frontend import has_no_factors, imported
+from dlas.systems.tvm.images import Image, PerChannel, filled, joined, vectors
+from dlas.systems.tvm.lookahead import Lookahead
 from dlas.systems.tvm.order import ELEMENTWISE
 from dlas.systems.tvm.quantized import Array, Quantized, constant, quantized
 from dlas.systems.tvm.rewrite import pool_first
-from dlas.systems.tvm.rounding import (
-    REAL,
-    averaged,
-    dequantized,
-    gated,
-    levels,
-    looked_up,
-    nearest_bits,
-    stepped,
-    weighted_sum,
-    widened,
-)
+from dlas.systems.tvm.rounding import REAL
 from dlas.systems.tvm.sparse import SparseLayers
 from dlas.target.blocks import block_count
 
@@ -53,35 +43,9 @@ FEWEST = 4
 def translate_narrow(
     network: Network, plan: Plan, lanes: int, dots: DotLayers, sparse: SparseLayers
 ) -> tvm.IRModule:
-    """As ``frontend.translate``, with blocks of ``lanes`` channels."""
+    """As ``frontend.translate``, with vectors of ``lanes`` sums."""
     network = Network(pool_first(fold_batch_norm(network.model)))
     return imported(NarrowImporter(network, plan, lanes, dots, sparse), network)
-
-
-@dataclass(frozen=True)
-class Image(Blocked):
-    """An image (N, 1, H, W, C), C filled up. ``number``: what its elements are, "float32", "uint8",
-    "int8" or "bfloat16" (as bits). Integers stand for (q - ``zero``) · ``scale`` once a
-    DequantizeLinear has said so. A ``vector`` is (N, C) to the network, one pixel here. Real
-    numbers are counted in ``unit``: a layer's, in steps of what they are rounded to next."""
-
-    number: str = REAL
-    scale: float | None = None
-    zero: int = 0
-    vector: bool = False
-    unit: float = 1.0
-
-    @property
-    def affine(self) -> tuple[float, float]:
-        """(a, b): what is stored as x stands for a · x + b."""
-        if self.scale is not None:
-            return self.scale, -self.zero * self.scale
-        return self.unit, 0.0
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether a layer can multiply it as it is stored."""
-        return self.number == "bfloat16" or self.scale is not None
 
 
 class NarrowImporter(BlockedImporter):
@@ -99,18 +63,20 @@ class NarrowImporter(BlockedImporter):
         if name in self.ahead.skipped:
             return first
         if name in self.ahead.tables:
-            return self.look_up(name, first, *inputs[1:3])
-        if op_name == "Relu" and isinstance(first, Image) and first.unit != 1:
-            result = first if name in self.ahead.clipped else self.relu(first)
-        elif op_name in SUMS and all(isinstance(value, Image) for value in inputs):
-            result = self.sum_of(*inputs, unit=self.ahead.steps.get(name, 1.0))
-        elif op_name == "QuantizeLinear":
-            result = self.quantize(*inputs[:3], inside=name in self.ahead.inside)
-        elif op_name == "DequantizeLinear" and isinstance(first, Image):
-            result = self.dequantize(first, *inputs[1:3])
+            return self.look_up(name, first)
+        if op_name == "QuantizeLinear":
+            result = self.quantize(first, inputs[1], inputs[2], name in self.ahead.inside)
         elif op_name == "Cast":
             result = self.cast(first, attrs["to"])
-        elif isinstance(first, Image) and op_name in ("Flatten", "Reshape", "Squeeze"):
+        elif op_name in ("Add", "Mul") and any(isinstance(value, Image) for value in inputs):
+            result = self.arithmetic(op_name, inputs, name)
+        elif not isinstance(first, Image):
+            pass
+        elif op_name == "DequantizeLinear":
+            result = self.dequantize(first, *inputs[1:3])
+        elif op_name == "Relu":
+            result = first if name in self.ahead.clipped else self.relu(first)
+        elif op_name in ("Flatten", "Reshape", "Squeeze"):
             result = self.flattened(first, attrs)
         if result is not None:
             return result
@@ -125,23 +91,19 @@ class NarrowImporter(BlockedImporter):
         step, nought = constant(scale), constant(zero)
         if step is None or nought is None or step.size > 1 or constant(value) is not None:
             return None
-        number = str(nought.dtype)
-        if isinstance(value, Image) and value.scale is not None:
-            same = (value.scale, value.zero, value.number)
-            if same == (float(step.item()), int(nought.item()), number):
-                return replace(value, scale=None)  # the same steps: nothing to round
-        in_steps = isinstance(value, Image) and value.unit == float(step.item())
-        image = value if in_steps else self.image(value)
+        image, number = self.image(value), str(nought.dtype)
         if image is None:
             return None
-        factors = [] if in_steps else per_channel(image, 1 / np.float32(step.item()))
-        compute = partial(stepped if inside else levels, number=number, zero=int(nought.item()))
-        emitted = self.bb.emit_te(
-            compute, image.expression, *factors, primfunc_name_hint="quantize"
+        same = (image.number, image.steps) == (number, (float(step.item()), int(nought.item())))
+        if same:  # the same steps: nothing to round
+            return replace(image, factor=1.0, shift=0.0, steps=None)
+        compute = partial(
+            rounding.stepped if inside else rounding.levels, number=number, zero=int(nought.item())
         )
+        emitted = self.emit(compute, image, "quantize", step.item())
         if inside:
-            return replace(image, expression=emitted, unit=float(step.item()))
-        return replace(image, expression=emitted, number=number, unit=1.0)
+            return self.stored(image, emitted, factor=float(step.item()))
+        return self.stored(image, emitted, number)
 
     def dequantize(self, image: Image, scale: relax.Expr, zero: relax.Expr) -> Image | None:
         step, nought = constant(scale), constant(zero)
@@ -149,61 +111,61 @@ class NarrowImporter(BlockedImporter):
             return None
         if image.number == REAL:
             return image  # rounded inside a kernel, and so counted already
-        return replace(image, scale=float(step.item()), zero=int(nought.item()))
+        steps = float(step.item()), int(nought.item())
+        return replace(image, factor=steps[0], shift=-steps[1] * steps[0], steps=steps)
 
-    def cast(self, value: Any, to: int) -> Any:
+    def cast(self, value: Any, to: int) -> Image | None:
         """To bfloat16, and from it; the pair leaves the image as it is stored."""
         if isinstance(value, Image) and value.number == "bfloat16":
             return value if to == TensorProto.FLOAT else None
         image = self.image(value) if to == TensorProto.BFLOAT16 else None
-        if image is None:
-            return None
-        return self.rounded(image)
+        return None if image is None else self.rounded(image)
+
+    def rounded(self, image: Image) -> Image:
+        """An image's numbers as bfloat16."""
+        real = self.real(image)
+        emitted = self.bb.emit_te(
+            rounding.nearest_bits, real.expression, primfunc_name_hint="round"
+        )
+        return self.stored(image, emitted, "bfloat16")
 
     def real(self, value: Any) -> Any:
         """An image's numbers in float32; any other value as it is."""
-        if not isinstance(value, Image) or (value.number == REAL and value.unit == 1):
+        if not isinstance(value, Image) or (value.number == REAL and value.is_plain):
             return value
-        if value.number == REAL:
-            (factor,) = per_channel(value, value.unit)
-            emitted = self.bb.emit(relax.op.multiply(value.expression, factor))
-        elif value.number == "bfloat16":
-            emitted = self.bb.emit_te(widened, value.expression, primfunc_name_hint="widen")
-        else:
-            given = per_channel(value, value.zero, value.scale or 1.0)
-            emitted = self.bb.emit_te(
-                dequantized, value.expression, *given, primfunc_name_hint="dequantize"
-            )
-        return replace(value, expression=emitted, number=REAL, scale=None, zero=0, unit=1.0)
+        return self.stored(value, self.emit(rounding.real, value, "real"))
 
-    def look_up(self, name: str, image: Image, scale: relax.Expr, zero: relax.Expr) -> Image:
+    def look_up(self, name: str, image: Image) -> Image:
         """What several operators make of 8-bit integers, by a table."""
         _, table = self.ahead.tables[name]
         given = relax.const(np.pad(table, (0, max(0, image.shape[-1] - len(table)))))
-        emitted = self.bb.emit_te(looked_up, image.expression, given, primfunc_name_hint="look_up")
-        return replace(image, expression=emitted, number=str(table.dtype), scale=None, zero=0)
-
-    def relu(self, image: Image) -> Image:
-        return replace(image, expression=self.bb.emit(relax.op.nn.relu(image.expression)))
-
-    def sum_of(self, a: Image, b: Image, unit: float) -> Image | None:
-        """Of two images as they are stored, counted in ``unit``."""
-        if a.shape != b.shape or a.channels != b.channels:
-            return None
-        (first, left), (second, right) = a.affine, b.affine
-        parts = per_channel(a, first / unit, second / unit, (left + right) / unit)
         emitted = self.bb.emit_te(
-            weighted_sum, a.expression, b.expression, *parts, primfunc_name_hint="sum"
+            rounding.looked_up, image.expression, given, primfunc_name_hint="look_up"
         )
-        return Image(emitted, a.channels, vector=a.vector, unit=unit)
+        return self.stored(image, emitted, str(table.dtype))
+
+    def emit(self, compute: Any, image: Image, name: str, unit: float = 1.0) -> relax.Expr:
+        """``compute`` of what the image stands for, counted in ``unit``."""
+        factor, shift = image.factor / np.float64(unit), image.shift / np.float64(unit)
+        given: list[PerChannel] = [factor, shift] if np.any(shift) else [factor]
+        if len(given) == 1 and np.all(factor == 1):
+            given = []
+        return self.bb.emit_te(
+            compute, image.expression, *vectors(image, *given), primfunc_name_hint=name
+        )
+
+    def stored(
+        self, image: Image, emitted: relax.Expr, number: str = REAL, factor: float = 1.0
+    ) -> Image:
+        """Another image of the same channels."""
+        return Image(emitted, image.channels, number=number, factor=factor, vector=image.vector)
 
     # -- between the layouts -------------------------------------------------------------------
 
     def image(self, value: Any) -> Image | None:
-        """Any value channels last, its numbers real; None where it is no image."""
+        """Any value channels last; None where it is no image."""
         if isinstance(value, Image):
-            real: Image = self.real(value)
-            return real
+            return value
         shape = tuple(map(int, value.ty.shape))
         if isinstance(value, Blocked):
             value = super().plain(value)
@@ -239,10 +201,10 @@ class NarrowImporter(BlockedImporter):
 
     def flattened(self, image: Image, attrs: dict[str, Any]) -> Image | None:
         """An image of one pixel as a vector; None for others."""
-        single = image.shape[2:4] == (1, 1) and attrs["tvm_custom"]["num_outputs"] == 1
+        single = image.pixels == 1 and attrs["tvm_custom"]["num_outputs"] == 1
         return replace(image, vector=True) if single else None
 
-    # -- operators -----------------------------------------------------------------------------
+    # -- layers --------------------------------------------------------------------------------
 
     def template_layer(
         self, row: LayerRow, inputs: Any, attrs: dict[str, Any]
@@ -262,11 +224,11 @@ class NarrowImporter(BlockedImporter):
         self, row: LayerRow, image: Image, inputs: Any, attrs: dict[str, Any]
     ) -> Image | None:
         """By dot products of what is stored; None where image and weights do not fit."""
-        if row.op == "dense" and not (image.vector and plain_product_of(attrs)):
+        if row.op == "dense" and not (image.vector and has_no_factors(attrs)):
             return None
         axis = 0 if row.op == "conv" or attrs.get("transB") else 1  # of the output channels
         bias = np.zeros(1) if inputs[2] is None else constant(inputs[2])
-        weight: Any = quantized(inputs[1]) if image.scale is not None else constant(inputs[1])
+        weight: Any = constant(inputs[1]) if image.steps is None else quantized(inputs[1])
         if weight is None or bias is None:
             return None
         bias = np.broadcast_to(bias.reshape(-1), row.out_channels).astype(np.float32)
@@ -281,61 +243,102 @@ class NarrowImporter(BlockedImporter):
             given = self.dots.floats(row, weight_of(weight, axis, row), bias)
         primitive: Any = member("algorithms", self.plan.primitive(row.name))()
         emitted = self.dots.emit(self.bb, primitive.dot, row, image, given)
-        return Image(emitted, row.out_channels, vector=image.vector, unit=given.unit)
+        return Image(emitted, row.out_channels, factor=given.unit, vector=image.vector)
 
-    def on_blocks(
-        self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
-    ) -> Blocked | None:
-        if not any(isinstance(value, Image) for value in inputs):
-            return super().on_blocks(op_name, inputs, attrs, opset)
-        if op_name == "MaxPool":
-            return self.max_pool(inputs[0], attrs)
-        if op_name == "GlobalAveragePool":
-            return self.mean(inputs[0])
-        if op_name == "Mul" and all(isinstance(value, Image) for value in inputs):
-            found = self.gated(*inputs)
-            if found is not None:
-                return found
-        inputs[:] = [self.real(value) for value in inputs]
-        if op_name in ELEMENTWISE and len(inputs) > 1:
-            inputs[:] = self.beside(inputs)
-        return super().on_blocks(op_name, inputs, attrs, opset)
+    # -- operators -----------------------------------------------------------------------------
 
-    def max_pool(self, image: Image, attrs: dict[str, Any]) -> Blocked | None:
-        """Steps are in the order of what they stand for: the largest stays the largest."""
-        if image.number != "bfloat16":
-            return self.pool("MaxPool", image, attrs)
-        largest = self.pool("MaxPool", self.real(image), attrs)
-        return None if largest is None else self.rounded(largest)
+    def arithmetic(self, op_name: str, inputs: Sequence[Any], name: str) -> Image | None:
+        """Add and Mul of images and constants per channel; None for what needs another way."""
+        images = [value for value in inputs if isinstance(value, Image)]
+        if len(images) == 2:
+            if op_name == "Mul":
+                return self.gated(images[0], images[1])
+            return self.sum_of(images[0], images[1], self.ahead.steps.get(name, 1.0))
+        (image,) = images
+        (other,) = (value for value in inputs if value is not image)
+        known = None if isinstance(other, Blocked) else constant(other)
+        if known is None:
+            return None
+        shape = known.shape[-1:] if image.vector else known.shape[-3:]
+        each = (image.channels,) if image.vector else (image.channels, 1, 1)
+        if known.size > 1 and (shape != each or known.size != image.channels):
+            return None
+        number = known.item() if known.size == 1 else filled(known.reshape(-1), image)
+        if op_name == "Add":
+            return replace(image, shift=image.shift + number, steps=None)
+        return replace(image, factor=image.factor * number, shift=image.shift * number, steps=None)
 
-    def mean(self, image: Image) -> Image:
-        """Over all pixels, as they are stored."""
-        factor, shift = image.affine
-        given = per_channel(image, factor / math.prod(image.shape[2:4]), shift)
-        emitted = self.bb.emit_te(averaged, image.expression, *given, primfunc_name_hint="average")
-        return Image(emitted, image.channels)
+    def relu(self, image: Image) -> Image | None:
+        """Of what is stored, where it stands for a multiple."""
+        if image.number != REAL or np.any(image.shift) or not np.all(np.greater(image.factor, 0)):
+            return None
+        return replace(image, expression=self.bb.emit(relax.op.nn.relu(image.expression)))
+
+    def sum_of(self, a: Image, b: Image, unit: float) -> Image | None:
+        """Of two images as they are stored, counted in ``unit``."""
+        if a.shape != b.shape or a.channels != b.channels:
+            return None
+        parts = a.factor / unit, b.factor / unit, (a.shift + b.shift) / unit
+        emitted = self.bb.emit_te(
+            rounding.weighted_sum,
+            a.expression,
+            b.expression,
+            *vectors(a, *parts),
+            primfunc_name_hint="sum",
+        )
+        return self.stored(a, emitted, factor=unit)
 
     def gated(self, a: Image, b: Image) -> Image | None:
         """An image times one pixel, in either order; None for others."""
-        image, pixel = (b, a) if math.prod(a.shape[2:4]) == 1 else (a, b)
-        if math.prod(pixel.shape[2:4]) > 1 or image.shape == pixel.shape:
+        image, pixel = (b, a) if a.pixels == 1 else (a, b)
+        if pixel.pixels > 1 or image.shape == pixel.shape:
             return None
-        given = per_channel(image, *image.affine, *pixel.affine)
+        given = vectors(image, image.factor, image.shift, pixel.factor, pixel.shift)
         emitted = self.bb.emit_te(
-            gated,
+            rounding.gated,
             image.expression,
             pixel.expression,
             *given,
             primfunc_name_hint="gate",
             primfunc_attrs={"op_pattern": INJECTIVE},
         )
-        return Image(emitted, image.channels)
+        return self.stored(image, emitted)
 
-    def rounded(self, image: Any) -> Image:
-        """An image's numbers as bfloat16."""
-        real = self.real(image)
-        emitted = self.bb.emit_te(nearest_bits, real.expression, primfunc_name_hint="round")
-        return replace(real, expression=emitted, number="bfloat16")
+    def on_blocks(
+        self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int
+    ) -> Blocked | None:
+        if not any(isinstance(value, Image) for value in inputs):
+            return super().on_blocks(op_name, inputs, attrs, opset)
+        if op_name in ("MaxPool", "AveragePool", "GlobalAveragePool"):
+            return self.pooled(op_name, inputs[0], attrs)
+        inputs[:] = [self.real(value) for value in inputs]
+        if op_name in ELEMENTWISE and len(inputs) > 1:
+            inputs[:] = self.beside(inputs)
+        return super().on_blocks(op_name, inputs, attrs, opset)
+
+    def pooled(self, op_name: str, image: Image, attrs: dict[str, Any]) -> Blocked | None:
+        if op_name == "MaxPool":
+            # Steps are in the order of what they stand for: the largest stays the largest.
+            if image.number not in (REAL, "bfloat16") and np.all(np.greater(image.factor, 0)):
+                return self.pool(op_name, image, attrs)
+            largest: Any = self.pool(op_name, self.real(image), attrs)
+            narrow = image.number == "bfloat16" and image.is_plain
+            return self.rounded(largest) if narrow and largest is not None else largest
+        kernel, stride = attrs.get("kernel_shape"), tuple(attrs.get("strides", (1, 1)))
+        if op_name == "GlobalAveragePool":
+            kernel = image.shape[2:4]
+        elif any(attrs.get("pads", (0,))) or attrs.get("ceil_mode") or attrs.get("auto_pad"):
+            return super().on_blocks(op_name, [self.real(image)], attrs, 0)
+        assert kernel is not None
+        factor = image.factor / np.float64(kernel[0] * kernel[1])
+        compute = partial(rounding.averaged, kernel=tuple(kernel), stride=stride)
+        emitted = self.bb.emit_te(
+            compute,
+            image.expression,
+            *vectors(image, factor, image.shift),
+            primfunc_name_hint="average",
+        )
+        return self.stored(image, emitted)
 
     def beside(self, inputs: Sequence[Any]) -> list[Any]:
         """Every operand channels last where one of them is."""
@@ -351,49 +354,39 @@ class NarrowImporter(BlockedImporter):
     def operand(self, value: Any, beside: Blocked) -> relax.Expr | None:
         if not isinstance(beside, Image):
             return super().operand(value, beside)
-        known = constant(value) if not isinstance(value, Blocked) else None
         if isinstance(value, Image):
             return value.expression if value.channels == beside.channels else None
-        if known is None:
+        known = None if isinstance(value, Blocked) else constant(value)
+        if known is None or known.size == 1:
+            return None if known is None else value
+        shape = known.shape[-1:] if beside.vector else known.shape[-3:]
+        each = (beside.channels,) if beside.vector else (beside.channels, 1, 1)
+        if shape != each or known.size != beside.channels:
             return None
-        if known.size == 1:
-            return value  # type: ignore[no-any-return]
-        shape = known.shape[-3:] if not beside.vector else (*known.shape[-1:], 1, 1)
-        if shape == (beside.channels, 1, 1) and known.size == beside.channels:
-            stored = beside.shape[-1]
-            filled = np.pad(known.reshape(-1), (0, stored - known.size))
-            return relax.const(filled.reshape(1, 1, 1, 1, stored))
-        return None
+        return relax.const(filled(known.reshape(-1), beside).astype(known.dtype))
 
     def concatenation(self, images: Sequence[Any]) -> Blocked | None:
         """Along channels, where every image but the last fills its vectors."""
-        narrow = all(isinstance(v, Image) and v.number == "bfloat16" for v in images)
-        given = list(images) if narrow else [self.image(value) for value in images]
-        if any(image is None for image in given):
+        given = [image for image in map(self.image, images) if image is not None]
+        if len(given) < len(images):
             return None
-        parts = [image for image in given if image is not None]
-        if any(part.shape[-1] != part.channels for part in parts[:-1]):
+        if any(part.shape[-1] != part.channels for part in given[:-1]):
             return None
-        joined = self.bb.emit(relax.op.concat([part.expression for part in parts], axis=4))
-        return Image(joined, sum(part.channels for part in parts), number=parts[0].number)
-
-
-def plain_product_of(attrs: dict[str, Any]) -> bool:
-    """Whether a Gemm or MatMul has no factors."""
-    factors = attrs.get("alpha", 1.0), attrs.get("beta", 1.0), attrs.get("transA", 0)
-    return factors == (1.0, 1.0, 0)
+        if len({part.number for part in given}) > 1:
+            given = [self.real(part) for part in given]
+        whole = self.bb.emit(relax.op.concat([part.expression for part in given], axis=4))
+        steps = {part.steps for part in given}
+        return Image(
+            whole,
+            sum(part.channels for part in given),
+            number=given[0].number,
+            factor=joined(given, [part.factor for part in given]),
+            shift=joined(given, [part.shift for part in given]),
+            steps=steps.pop() if len(steps) == 1 else None,
+        )
 
 
 def weight_of(weight: Array, axis: int, row: LayerRow) -> Array:
     """(K, C/G, R, S)."""
     moved = np.moveaxis(weight, axis, 0)
     return moved.reshape(*moved.shape[:2], *row.kernel)
-
-
-def per_channel(image: Image, *numbers: float) -> list[relax.Expr]:
-    """Each as a vector of as many as there are channels: Relax takes what reads one number for all
-    elements for no elementwise operator, and would not join it to the layer before."""
-    return [relax.const(np.full(image.shape[-1], number, np.float32)) for number in numbers]
-
-
-__all__ = ["Image", "NarrowImporter", "plain_product", "translate_narrow"]

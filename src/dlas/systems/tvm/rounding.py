@@ -12,58 +12,50 @@ from tvm import te, tirx
 from dlas.systems.tvm.tables import lookup
 
 REAL, BITS = "float32", "uint16"
+Pair = tuple[int, int]
 #: 1.5 · 2²³, and its bits. Added to a number below 2²², it leaves no place for a fraction: the sum
 #: is rounded to the nearest integer, of two as near to the even one.
 ROUNDING, ROUNDING_BITS = 12582912.0, 0x4B400000
 
 
-def levels(
-    data: te.Tensor, factor: te.Tensor | None = None, number: str = "uint8", zero: int = 0
-) -> te.Tensor:
-    """The nearest step of each number, which is counted in steps when it is multiplied by
-    ``factor`` (C), plus ``zero``; beyond what ``number`` holds the last one (ONNX's
-    QuantizeLinear)."""
+def levels(data: te.Tensor, *given: te.Tensor, number: str, zero: int) -> te.Tensor:
+    """The nearest step of each number plus ``zero``; beyond what ``number`` holds the last one
+    (ONNX's QuantizeLinear). Stored x is ``given[0]`` · x + ``given[1]`` steps, each (C) and x alone
+    where they are not given."""
 
     def level(*at: Any) -> Any:
-        bits = tirx.reinterpret("int32", large(data, factor, number, zero, at))
+        bits = tirx.reinterpret("int32", large(scaled(data, given, at), number, zero))
         return (bits + tirx.const(zero - ROUNDING_BITS, "int32")).astype(number)
 
     return te.compute(data.shape, level, name="quantized")
 
 
-def stepped(
-    data: te.Tensor, factor: te.Tensor | None = None, number: str = "uint8", zero: int = 0
-) -> te.Tensor:
+def stepped(data: te.Tensor, *given: te.Tensor, number: str, zero: int) -> te.Tensor:
     """``levels`` less ``zero``, in float32."""
 
     def level(*at: Any) -> Any:
-        return large(data, factor, number, zero, at) - tirx.const(ROUNDING, REAL)
+        return large(scaled(data, given, at), number, zero) - tirx.const(ROUNDING, REAL)
 
     return te.compute(data.shape, level, name="stepped")
 
 
-def large(
-    data: te.Tensor, factor: te.Tensor | None, number: str, zero: int, at: Sequence[Any]
-) -> Any:
+def large(steps: Any, number: str, zero: int) -> Any:
     """A step within the number's range, with ``ROUNDING`` added."""
     limits = np.iinfo(number)
-    steps = data[at] if factor is None else data[at] * factor[at[-1]]
     held = te.max(te.min(steps, float(limits.max - zero)), float(limits.min - zero))
     return held + tirx.const(ROUNDING, REAL)
 
 
-def dequantized(data: te.Tensor, nought: te.Tensor, step: te.Tensor) -> te.Tensor:
-    """(data - nought) · step, both (C)."""
-
-    def element(*at: Any) -> Any:
-        return (data[at].astype(REAL) - nought[at[-1]]) * step[at[-1]]
-
-    return te.compute(data.shape, element, name="dequantized")
+def real(data: te.Tensor, *given: te.Tensor) -> te.Tensor:
+    """``given[0]`` · x + ``given[1]`` of stored x, in float32."""
+    return te.compute(data.shape, lambda *at: scaled(data, given, at), name="real")
 
 
-def widened(bits: te.Tensor) -> te.Tensor:
-    """bfloat16 by its bits in float32."""
-    return te.compute(bits.shape, lambda *at: as_real(bits, at), name="widened")
+def scaled(data: te.Tensor, given: Sequence[te.Tensor], at: Sequence[Any]) -> Any:
+    value = as_real(data, at)
+    for index, vector in enumerate(given):
+        value = value + vector[at[-1]] if index else value * vector[at[-1]]
+    return value
 
 
 def as_real(data: te.Tensor, at: Sequence[Any]) -> Any:
@@ -101,18 +93,24 @@ def looked_up(data: te.Tensor, table: te.Tensor) -> te.Tensor:
     return te.compute(data.shape, lambda *at: lookup(data[at], table[at[-1]]), name="looked_up")
 
 
-def averaged(data: te.Tensor, factor: te.Tensor, shift: te.Tensor) -> te.Tensor:
-    """The sum over all pixels · ``factor`` + ``shift``, both (C); sums of integers are exact."""
+def averaged(
+    data: te.Tensor, factor: te.Tensor, shift: te.Tensor, kernel: Pair, stride: Pair
+) -> te.Tensor:
+    """The sum over every window without padding · ``factor`` + ``shift``, both (C); sums of
+    integers are exact."""
     batch, one, height, width, channels = data.shape
-    y, x = te.reduce_axis((0, height), "y"), te.reduce_axis((0, width), "x")
+    y, x = te.reduce_axis((0, kernel[0]), "y"), te.reduce_axis((0, kernel[1]), "x")
     whole = "int" in str(data.dtype) and data.dtype != BITS
+    size = [(int(n) - k) // s + 1 for n, k, s in zip((height, width), kernel, stride, strict=True)]
 
     def term(*at: Any) -> Any:
         return data[at].astype("int32") if whole else as_real(data, at)
 
     sums = te.compute(
-        (batch, one, 1, 1, channels),
-        lambda n, k, i, j, c: te.sum(term(n, k, y, x, c), axis=[y, x]),
+        (batch, one, *size, channels),
+        lambda n, k, i, j, c: te.sum(
+            term(n, k, i * stride[0] + y, j * stride[1] + x, c), axis=[y, x]
+        ),
         name="pool",
     )
     return te.compute(
