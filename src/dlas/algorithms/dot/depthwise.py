@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlas.algorithms.dot.instruction import reinterpreted
+from dlas.algorithms.dot.instruction import Instruction, reinterpreted
 from dlas.algorithms.dot.kernel import Kernel, element
 from dlas.algorithms.dot.number import Number
 from dlas.algorithms.dot.tile import PER_TILE, Ranked, Run, Tile, cheapest, regions
@@ -76,24 +76,27 @@ def widths(length: int, most: int, taps: int) -> Iterator[int]:
     yield max(n for n in range(1, most + 1) if length % n == 0)
 
 
-def depthwise_tile(kernel: Kernel, at: Expr, part: Expr, given: dict[str, Any]) -> None:
-    from tvm.script.ir_builder import tirx as T
+def depthwise_tile(instruction: Instruction) -> Any:
+    def compute(kernel: Kernel, at: Expr, part: Expr, given: dict[str, Any]) -> None:
+        from tvm.script.ir_builder import tirx as T
 
-    tile = kernel.tile
-    for run in tile.runs:
-        number = math.ceil(run.length / tile.places)
-        with (
-            T.serial(int64(0), int64(number)) as turn,
-            T.serial(int64(0), int64(tile.blocks)) as block,
-        ):
-            # The last places overlap those before, and are computed twice.
-            start = T.min(turn * tile.places, int64(run.length - tile.places))
-            add_places(kernel, (at, part), (run, start), block, given)
+        tile = kernel.tile
+        for run in tile.runs:
+            number = math.ceil(run.length / tile.places)
+            with (
+                T.serial(int64(0), int64(number)) as turn,
+                T.serial(int64(0), int64(tile.blocks)) as block,
+            ):
+                # The last places overlap those before, and are computed twice.
+                start = T.min(turn * tile.places, int64(run.length - tile.places))
+                add_places(kernel, instruction, (at, part), (run, start), block, given)
+
+    return compute
 
 
 def add_places(
-    kernel: Kernel, tile_at: tuple[Expr, Expr], places: tuple[Run, Expr], block: Expr,
-    given: dict[str, Any],
+    kernel: Kernel, instruction: Instruction, tile_at: tuple[Expr, Expr],
+    places: tuple[Run, Expr], block: Expr, given: dict[str, Any],
 ) -> None:  # fmt: skip
     from tvm import tirx
     from tvm.script.ir_builder import tirx as T
@@ -105,16 +108,32 @@ def add_places(
     y = (at % high * tile.rows + run.row) * sy
     totals = [element(given["offset"], (first * lanes,), lanes)] * tile.places
     for r, s in product(*map(range, window.taps)):
-        weights = wide(element(given["weights"], (first, r, s, 0), lanes), number, lanes)
+        weights = element(given["weights"], (first, r, s, 0), lanes)
         for place in range(tile.places):
             at_tap = window.first(first) + r * down + s * across
             index = (at // high, 0, y, (start + place) * sx, at_tap)
-            pixels = wide(element(given["image"], index, lanes), number, lanes)
-            totals[place] = totals[place] + pixels * weights
+            pixels = element(given["image"], index, lanes)
+            totals[place] = multiply_add(totals[place], pixels, weights, instruction, number)
     for place, total in enumerate(totals):
         to = block * lanes
         index = tirx.Ramp(to, int64(1), lanes) if lanes > 1 else to
         T.buffer_store(given["sums"], total, [at, part, run.position + start + place, index])
+
+
+def multiply_add(
+    total: Expr, pixels: Expr, weights: Expr, instruction: Instruction, number: Number
+) -> Expr:
+    """Channel by channel. A dot product of bytes multiplies words of one byte each as well."""
+    from tvm import tirx
+
+    lanes = instruction.lanes
+    if number.name == "uint8" and instruction.name == "vpdpbusd":
+        unsigned = reinterpreted(weights, f"uint8x{lanes}")
+        words = [each.astype(f"uint32x{lanes}") for each in (pixels, unsigned)]
+        image, factors = (reinterpreted(each, f"int8x{4 * lanes}") for each in words)
+        name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
+        return tirx.call_llvm_pure_intrin(f"int32x{lanes}", name, total, image, factors)
+    return total + wide(pixels, number, lanes) * wide(weights, number, lanes)
 
 
 def wide(values: Expr, number: Number, lanes: int) -> Expr:

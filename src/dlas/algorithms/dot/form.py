@@ -93,9 +93,9 @@ class DotForm:
     ) -> Sequence[Kernel]:  # fmt: skip
         number, channels, zero = stored
         window = DepthwiseWindow(row, number, channels, target.lanes, columns=False)
-        packed = window.pack(weight)
+        packed, compute = window.pack(weight), depthwise_tile(instruction(number, target))
         return [
-            Kernel(self.stage, tile, packed, affine, zero, depthwise_tile)
+            Kernel(self.stage, tile, packed, affine, zero, compute)
             for _, tile in depthwise_tiles(window, target, most)
         ]
 
@@ -114,9 +114,11 @@ class DotForm:
         y_tile, y_in = order.split(y, [None, rows])
         k_tile, k_in = order.split(k, [None, width])
         outer = (n, one, y_tile, k_tile) if rows_outside else (k_tile, n, one, y_tile)
-        order.reorder(*outer, y_in, x, k_in)
         vector = max(d for d in divisors(width) if d <= COPIED)
-        order.vectorize(order.split(k_in, [None, vector])[1])
+        k_in, lane = order.split(k_in, [None, vector])
+        # What channels are scaled with stays in registers for all pixels.
+        order.reorder(*outer, k_in, y_in, x, lane)
+        order.vectorize(lane)
         place = order.fuse(*outer)
         order.compute_at(block, place, preserve_unit_loops=True)
         if threads > 1:
