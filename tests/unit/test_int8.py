@@ -135,7 +135,9 @@ def test_percentile_cuts_the_range(context: Context) -> None:
 def test_says_nothing(context: Context, capfd: pytest.CaptureFixture[str]) -> None:
     handlers, level = list(logging.getLogger().handlers), logging.getLogger().level
     network = tiny("dense_block")
-    Int8(samples=16, calibration="percentile", percentile=99.9).apply(network, noise(network), context)
+    Int8(samples=16, calibration="percentile", percentile=99.9).apply(
+        network, noise(network), context
+    )
     assert capfd.readouterr() == ("", "")
     assert (logging.getLogger().handlers, logging.getLogger().level) == (handlers, level)
 

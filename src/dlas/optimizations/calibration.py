@@ -73,7 +73,7 @@ def activation_ranges(
 
     The images go through the network once for the extremes, and again where the method needs
     histograms between them. Raises InputError where an activation is not finite."""
-    size = _batch(network)
+    size = batch_size(network)
     runs = -(-images.samples // size)
     passes = 1 if method == "min_max" else 2
 
@@ -93,6 +93,19 @@ def activation_ranges(
     return {name: clipped(found, method, percentile) for name, found in histograms.items()}
 
 
+def channel_peaks(
+    network: Network, names: list[str], images: CalibrationImages
+) -> dict[str, NDArray[np.float32]]:
+    """(C,) the largest absolute value of each channel of these activations, (N, C, ...)."""
+    run = tap(network, names)
+    found: dict[str, NDArray[np.float32]] = {}
+    for batch in images.batches(batch_size(network)):
+        for name, values in run(batch).items():
+            peaks = np.abs(values).max(axis=(0, *range(2, values.ndim)))
+            found[name] = np.maximum(found.get(name, 0), peaks)
+    return found
+
+
 def tap(network: Network, names: list[str]) -> Callable[[NDArray[np.float32]], Activations]:
     """Runs images (n, C, H, W) and gives these tensors, float32 ones only. In one thread, whatever
     the context has: with another number sums round otherwise."""
@@ -106,12 +119,14 @@ def tap(network: Network, names: list[str]) -> Callable[[NDArray[np.float32]], A
     wanted = [name for name in floats if name in set(names)]
 
     def run(images: NDArray[np.float32]) -> Activations:
-        return dict(zip(wanted, session.run(wanted, {given: images}), strict=True))
+        found = session.run(wanted, {given: images}) if wanted else []
+        return dict(zip(wanted, found, strict=True))
 
     return run
 
 
-def _batch(network: Network) -> int:
+def batch_size(network: Network) -> int:
+    """Images whose activations may be in memory together."""
     numbers = sum(math.prod(shape) for shape in tensor_shapes(network.model).values())
     return max(1, min(BATCH, IN_MEMORY // max(1, numbers)))
 

@@ -22,7 +22,7 @@ Loss = Callable[["Histogram", float, float], float]
 STEPS = 255
 BINS = 16 * (STEPS + 1)
 #: Ends that are tried, as shares of the farthest value: the lowest leaves a bin for every level.
-SHARES = np.geomspace(1, 1 / 16, 48)
+SHARES = tuple(np.geomspace(1, 1 / 16, 48).tolist())
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def divergence(histogram: Histogram, low: float, high: float) -> float:
     as distributions over the bins. Rounding spreads what a level holds evenly over its bins; what
     is clipped belongs to the outermost bins of the values, and to none after rounding."""
     centres = histogram.centres
-    first, end = np.searchsorted(centres, [low, high])
+    first, end = np.searchsorted(centres, (low, high))
     counts = histogram.counts[first:end]
     levels = _levels(centres[first:end], low, high)
     levels -= levels[0]
@@ -96,7 +96,7 @@ def divergence(histogram: Histogram, low: float, high: float) -> float:
 def _levels(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.int64]:
     """The whole number of steps from zero that each value is rounded to."""
     step = (high - low) / STEPS
-    lowest = round(low / step)
+    lowest = int(np.rint(low / step))
     levels: NDArray[Any] = np.rint(values / step).clip(lowest, lowest + STEPS)
     return levels.astype(np.int64)
 
@@ -106,8 +106,8 @@ def _quantiles(histogram: Histogram, share: float) -> Range:
     width = (histogram.high - histogram.low) / BINS
     counts[min(int(-histogram.low / width), BINS - 1)] += histogram.zeros[0]
     held, cut = np.cumsum(counts) / counts.sum(), (1 - share) / 2
-    first, last = np.searchsorted(held, cut, "right"), np.searchsorted(held, 1 - cut)
-    low, high = histogram.low + first * width, histogram.low + (min(last, BINS - 1) + 1) * width
+    first, last = int(np.searchsorted(held, cut, "right")), int(np.searchsorted(held, 1 - cut))
+    low, high = histogram.low + first * width, histogram.low + min(last + 1, BINS) * width
     return min(low, 0.0), max(high, 0.0)
 
 
@@ -115,8 +115,12 @@ def _least(histogram: Histogram, loss: Loss) -> Range:
     """One end after the other, twice: the step is what both share."""
     low, high = histogram.low, histogram.high
     for _ in range(2):
-        highs = [high] if histogram.high == 0 else list(histogram.high * SHARES)
-        high = min(highs, key=lambda end: loss(histogram, low, end))
-        lows = [low] if histogram.low == 0 else list(histogram.low * SHARES)
-        low = min(lows, key=lambda end: loss(histogram, end, high))
-    return float(low), float(high)
+        losses = [loss(histogram, low, end) for end in _ends(histogram.high)]
+        high = _ends(histogram.high)[np.argmin(losses)]
+        losses = [loss(histogram, end, high) for end in _ends(histogram.low)]
+        low = _ends(histogram.low)[np.argmin(losses)]
+    return low, high
+
+
+def _ends(farthest: float) -> list[float]:
+    return [farthest * share for share in SHARES] if farthest else [0.0]

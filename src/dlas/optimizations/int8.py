@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 import numpy as np
-import onnx
 
 from dlas.context import Context
 from dlas.data import Data
@@ -14,12 +13,13 @@ from dlas.errors import InputError, SpecError
 from dlas.layer import did_you_mean
 from dlas.network import Network
 from dlas.network.fold import fold_batch_norm
+from dlas.optimizations.accumulator import check_accumulators, with_room_for_biases
 from dlas.optimizations.base import Optimization
-from dlas.optimizations.calibration import CalibrationImages, activation_ranges
+from dlas.optimizations.bias_correction import corrected, with_biases
+from dlas.optimizations.calibration import CalibrationImages, activation_ranges, channel_peaks
 from dlas.optimizations.clipping import Calibration
-from dlas.optimizations.qdq import quantized
-
-PERCENTILE = 99.99
+from dlas.optimizations.equalization import equalized, pairs, without_idle_bounds
+from dlas.optimizations.qdq import Swish, quantized
 
 
 class Int8(Optimization, frozen=True, kw_only=True):
@@ -35,12 +35,16 @@ class Int8(Optimization, frozen=True, kw_only=True):
 
     samples: Annotated[int, msgspec.Meta(ge=1)] = 128
     calibration: Calibration = "min_max"
-    percentile: Annotated[float, msgspec.Meta(gt=50, lt=100)] | None = None
+    percentile: Annotated[float, msgspec.Meta(gt=50, lt=100)] = 99.99
     activations: Literal["uint8", "int8"] = "uint8"
+    swish: Swish = "rounded"
+    equalization: bool = False
+    bias_correction: bool = False
     keep: tuple[str, ...] = ()
 
     def check(self, path: str) -> None:
-        if self.percentile is not None and self.calibration != "percentile":
+        default = next(f.default for f in msgspec.structs.fields(Int8) if f.name == "percentile")
+        if self.calibration != "percentile" and self.percentile != default:
             raise SpecError(
                 f"{path}.percentile", 'only calibration = "percentile" reads it; leave one out'
             )
@@ -57,11 +61,22 @@ class Int8(Optimization, frozen=True, kw_only=True):
     def apply(self, network: Network, data: Data, context: Context) -> Network:
         """Raises InputError for too few calibration images and for NaN or infinite values."""
         images = CalibrationImages(network, data, self.samples)
-        folded = Network(fold_batch_norm(network.model))
-        _check_finite(folded)
-        percentile = self.percentile or PERCENTILE
-        ranges = activation_ranges(folded, images, self.calibration, percentile, context)
-        return quantized(folded, ranges, self.activations, self.keep)
+        original = Network(fold_batch_norm(network.model))
+        _check_finite(original)
+        if self.bias_correction:
+            original = with_biases(original)
+        if self.equalization:
+            found = pairs(original, self.keep)
+            peaks = channel_peaks(original, [pair.activation for pair in found], images)
+            original = equalized(original, found, peaks)
+        ranges = activation_ranges(original, images, self.calibration, self.percentile, context)
+        original = without_idle_bounds(original, ranges, self.keep)
+        network = quantized(original, ranges, self.activations, self.keep, self.swish)
+        network = with_room_for_biases(network, original)
+        if self.bias_correction:
+            network = corrected(network, original, images, context)
+        check_accumulators(network)
+        return network
 
 
 def _check_finite(network: Network) -> None:
