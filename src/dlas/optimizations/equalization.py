@@ -9,11 +9,13 @@ channel, which follows any division; what unequal channels hurt are activations,
 tensor. So r1 is the range of a channel's activation on calibration images, r2 that of the weights
 that read it, and s = sqrt(r1 / r2), as in SmoothQuant (Xiao et al. 2023, equation 4). A depthwise
 layer has a scale for every channel that it reads: there s = r1, which makes all channels alike.
+
+ReLU6 is no such function, and is left alone: its bound holds all channels in one range already.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +23,10 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from dlas.network import Network
-from dlas.network.cleanup import drop_unused
 from dlas.network.layers import attributes
-from dlas.optimizations.clipping import Range
 
 #: One tensor in, f(s · x) = s · f(x), every channel for itself.
 HOMOGENEOUS = frozenset({"AveragePool", "GlobalAveragePool", "MaxPool", "Relu"})
@@ -38,10 +38,9 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two convolutions and the nodes between them, each all that reads what is before it."""
+    """Two convolutions of which nothing but the second reads what the first computes."""
 
     first: onnx.NodeProto
-    path: tuple[onnx.NodeProto, ...]
     second: onnx.NodeProto
 
     @property
@@ -55,7 +54,7 @@ class Pair:
 
 
 def pairs(network: Network, keep: Collection[str] = ()) -> list[Pair]:
-    """Where equalization works, in graph order: Conv ▸ ReLU, ReLU6, pooling or nothing ▸ Conv, the
+    """Where equalization works, in graph order: Conv ▸ ReLU, pooling or nothing ▸ Conv, the
     second one depthwise or ungrouped, not both in ``keep``, and no constant of theirs read
     elsewhere."""
     found = []
@@ -67,27 +66,23 @@ def pairs(network: Network, keep: Collection[str] = ()) -> list[Pair]:
     for first in graph.node:
         if first.op_type != "Conv" or not _owns_constants(first, constants, readers):
             continue
-        path, node = [], first
+        node = first
         while len(readers[node.output[0]]) == 1:
             (node,) = readers[node.output[0]]
-            if node.op_type not in HOMOGENEOUS and not _is_bounded_relu(node, constants):
+            if node.op_type not in HOMOGENEOUS:
                 break
-            path.append(node)
         if node is first or node.op_type != "Conv" or not _owns_constants(node, constants, readers):
             continue
         groups = attributes(node).get("group", 1)
         if groups == 1 or constants[node.input[1]].shape[:2] == (groups, 1):
-            found.append(Pair(first, tuple(path), node))
+            found.append(Pair(first, node))
     return [p for p in found if p.first.name not in keep or p.second.name not in keep]
 
 
 def equalized(network: Network, found: Sequence[Pair], peaks: Mapping[str, Array]) -> Network:
     """``network``: BatchNorm folded. ``found``: its pairs. ``peaks``: (C,) the largest absolute
-    value of each channel, of every pair's activation, by its name.
-
-    A ReLU6 of a channel divided by s ends at 6 / s: it becomes a ReLU and a Min."""
+    value of each channel, of every pair's activation, by its name."""
     changed: dict[str, Array] = {}
-    bounds: dict[str, Array] = {}
 
     def constant(name: str) -> Array:
         return changed.get(name, network.initializers[name])
@@ -101,33 +96,10 @@ def equalized(network: Network, found: Sequence[Pair], peaks: Mapping[str, Array
         for name in pair.first.input[1:]:
             changed[name] = constant(name) / _along(scale, 0, constant(name).ndim)
         changed[pair.second.input[1]] = weight * _along(scale, 0 if pair.depthwise else 1, 4)
-        for node in pair.path:
-            if node.op_type == "Clip":
-                bounds[node.name] = constant(node.input[2]) / _along(scale, 0, 3)
-    return _rewritten(network, changed, bounds)
-
-
-def without_idle_bounds(
-    network: Network, ranges: Mapping[str, Range], keep: Collection[str]
-) -> Network:
-    """Without every Min before a quantized convolution whose bounds lie at or above the end of its
-    result's range: rounding cuts off there what the Min would."""
     model = network.edited()
-    graph = model.graph
-    readers = Counter(name for node in graph.node for name in node.input)
-    rounded = {n.input[0] for n in graph.node if n.op_type == "Conv" and n.name not in keep}
-    idle: dict[str, str] = {}
-    for node in graph.node:
-        if node.op_type == "Min" and node.output[0] in rounded and readers[node.input[0]] == 1:
-            bound = network.initializers.get(node.input[1])
-            if bound is not None and bound.min() >= ranges[node.output[0]][1]:
-                idle[node.input[0]] = node.output[0]
-    nodes = [node for node in graph.node if not idle.keys() & set(node.input)]
-    for node in nodes:
-        node.output[0] = idle.get(node.output[0], node.output[0])
-    del graph.node[:]
-    graph.node.extend(nodes)
-    drop_unused(model)
+    for tensor in model.graph.initializer:
+        if tensor.name in changed:
+            tensor.CopyFrom(numpy_helper.from_array(changed[tensor.name], tensor.name))
     return Network(model)
 
 
@@ -139,42 +111,10 @@ def _scale(peaks: Array, read: NDArray[Any], power: float) -> Array:
     return np.where(known, scale, widest).clip(widest / WIDEST, widest).astype(np.float32)
 
 
-def _rewritten(
-    network: Network, changed: Mapping[str, Array], bounds: Mapping[str, Array]
-) -> Network:
-    """With other constants, and a ReLU and a Min in place of the Clips that ``bounds`` names."""
-    model = network.edited()
-    graph = model.graph
-    for tensor in graph.initializer:
-        if tensor.name in changed:
-            tensor.CopyFrom(numpy_helper.from_array(changed[tensor.name], tensor.name))
-    nodes = []
-    for node in graph.node:
-        if node.name not in bounds:
-            nodes.append(node)
-            continue
-        bound, inner = f"{node.name}.bound", f"{node.name}.relu"
-        graph.initializer.append(numpy_helper.from_array(bounds[node.name], bound))
-        nodes.append(helper.make_node("Relu", node.input[:1], [inner], node.name))
-        nodes.append(helper.make_node("Min", [inner, bound], node.output, f"{node.name}.min"))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    drop_unused(model)
-    return Network(model)
-
-
 def _owns_constants(
     layer: onnx.NodeProto, constants: Mapping[str, Any], readers: Mapping[str, list[onnx.NodeProto]]
 ) -> bool:
     return all(name in constants and len(readers[name]) == 1 for name in layer.input[1:])
-
-
-def _is_bounded_relu(node: onnx.NodeProto, constants: Mapping[str, Any]) -> bool:
-    """ReLU6, or the same with another bound."""
-    if node.op_type != "Clip" or not set(node.input[1:]) <= constants.keys():
-        return False
-    limits = [constants[name] for name in node.input[1:]]
-    return len(limits) == 2 and limits[0] == 0 and limits[1] > 0
 
 
 def _along(scale: Array, axis: int, rank: int) -> Array:

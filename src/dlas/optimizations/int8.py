@@ -18,7 +18,7 @@ from dlas.optimizations.base import Optimization
 from dlas.optimizations.bias_correction import corrected, with_biases
 from dlas.optimizations.calibration import CalibrationImages, activation_ranges, channel_peaks
 from dlas.optimizations.clipping import Calibration
-from dlas.optimizations.equalization import equalized, pairs, without_idle_bounds
+from dlas.optimizations.equalization import equalized, pairs
 from dlas.optimizations.qdq import Swish, quantized
 
 
@@ -70,7 +70,6 @@ class Int8(Optimization, frozen=True, kw_only=True):
             peaks = channel_peaks(original, [pair.activation for pair in found], images)
             original = equalized(original, found, peaks)
         ranges = activation_ranges(original, images, self.calibration, self.percentile, context)
-        original = without_idle_bounds(original, ranges, self.keep)
         network = quantized(original, ranges, self.activations, self.keep, self.swish)
         network = with_room_for_biases(network, original)
         if self.bias_correction:
