@@ -1,4 +1,5 @@
-"""Published ResNet weights, loaded by name, score on real images what they are known to score."""
+"""Published ResNet weights, loaded by name, score on real images what they are known to score, and
+in int8 nearly so."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from dlas.context import Context
 from dlas.data import Data, Header, open_data, write_data
 from dlas.evaluate import accuracy
 from dlas.models.resnet import ResNet
+from dlas.optimizations.int8 import Int8
 
 FOLDER = Path(
     os.environ.get("DLAS_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
@@ -30,8 +32,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     folder = tmp_path_factory.mktemp("cifar10")
     with np.load(IMAGES, allow_pickle=False) as stored:
         test = stored["test_x"], stored["test_y"].astype(np.int64)
+        chosen = np.random.default_rng(0).permutation(len(stored["train_x"]))[:128]
+        seen = stored["train_x"][chosen], stored["train_y"][chosen].astype(np.int64)
     header = Header((3, 32, 32), tuple(map(str, range(10))), MEAN, STD, 255.0)
-    write_data(folder, header, dict.fromkeys(("train", "calibration", "test"), test))
+    write_data(folder, header, {"train": seen, "calibration": seen, "test": test})
     return open_data(folder)
 
 
@@ -40,3 +44,21 @@ def test_known_accuracy(depth: int, correct: int, data: Data, tmp_path: Path) ->
     weights = FOLDER / "weights" / f"resnet{depth}_cifar10.safetensors"
     network = ResNet(depth=depth, weights=str(weights)).make(data, Context(tmp_path, tmp_path))
     assert round(accuracy(network, data.test) * len(data.test)) == correct
+
+
+@pytest.mark.parametrize(
+    "int8",
+    [
+        Int8(),
+        Int8(calibration="mse", activations="int8"),
+        Int8(calibration="entropy", bias_correction=True, equalization=True),
+    ],
+    ids=Int8.label,
+)
+def test_int8_loses_less_than_half_a_point(int8: Int8, data: Data, tmp_path: Path) -> None:
+    weights = FOLDER / "weights" / "resnet20_cifar10.safetensors"
+    context = Context(tmp_path, tmp_path)
+    network = ResNet(depth=20, weights=str(weights)).make(data, context)
+    quantized = int8.apply(network, data, context)
+    assert quantized.dtype == "int8"
+    assert accuracy(quantized, data.test) >= accuracy(network, data.test) - 0.005

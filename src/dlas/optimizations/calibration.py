@@ -115,8 +115,8 @@ def tap(network: Network, names: list[str]) -> Callable[[NDArray[np.float32]], A
     model.graph.output.extend(map(helper.make_empty_tensor_value_info, added))
     session = cpu_session(Network(model))
     given = network.input_name
-    floats = [out.name for out in session.get_outputs() if out.type == "tensor(float)"]
-    wanted = [name for name in floats if name in set(names)]
+    floats = {out.name for out in session.get_outputs() if out.type == "tensor(float)"}
+    wanted = [name for name in names if name in floats]
 
     def run(images: NDArray[np.float32]) -> Activations:
         found = session.run(wanted, {given: images}) if wanted else []
