@@ -111,15 +111,23 @@ def scales(network: Network) -> list[NDArray[np.float32]]:
 def test_what_is_constant_has_a_positive_scale(
     calibration: str, activations: str, context: Context
 ) -> None:
-    """Black images; a layer of zeros; a ReLU that never lets anything through."""
+    """Black images; a layer of zeros; a ReLU that never lets anything through; numbers of which a
+    product is none in float32."""
     int8 = Int8(samples=4, calibration=calibration, activations=activations)  # type: ignore[arg-type]
     network = tiny("residual")
     black = with_images(network, np.zeros((4, *network.input_shape), np.float32))
     silent = with_constants(network, {"conv2.weight": np.zeros((16, 8, 3, 3), np.float32)})
     shut = with_constants(network, {"bn1.bias": np.full(8, -1e3, np.float32)})
     flat = with_constants(network, {"fc.weight": np.full((10, 16), 1e-44, np.float32)})
+    none = np.zeros(8, np.float32)
+    weight = network.initializers["conv1.weight"] * np.float32(1e-34)
+    faint = with_constants(
+        network, {"conv1.weight": weight, "bn1.bias": none, "bn1.running_mean": none}
+    )
+    dark = with_images(network, 1e-10 * noise(network).test.images())
     for case, data in (
         (network, black), (silent, noise(network)), (shut, noise(network)), (flat, noise(network)),
+        (faint, dark),
     ):  # fmt: skip
         quantized = int8.apply(case, data, context)
         assert all(np.isfinite(s).all() and (s > 0).all() for s in scales(quantized))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,35 +29,69 @@ def with_room_for_biases(network: Network, original: Network) -> Network:
     ``network``: the quantized form of ``original``, whose layers have the same names."""
     model, constants = network.edited(), network.initializers
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    producers = {name: node for node in model.graph.node for name in node.output}
-    layers = {node.name: node for node in original.model.graph.node}
+    scales: dict[str, NDArray[np.float64]] = {}
+    layers = list(_layers(network, original))
+    for layer in layers:
+        found = layer.scale_with_room()
+        scales[layer.scale] = np.maximum(found, scales.get(layer.scale, found))
+    for layer in layers:
+        if (scales[layer.scale] != constants[layer.scale]).any():
+            for name, value in layer.rounded(scales[layer.scale]).items():
+                value = value.astype(constants[name].dtype)
+                tensors[name].CopyFrom(numpy_helper.from_array(value, name))
+    return Network(model)
 
-    def store(name: str, value: NDArray[Any]) -> None:
-        value = value.astype(constants[name].dtype)
-        tensors[name].CopyFrom(numpy_helper.from_array(value, name))
 
-    for node in model.graph.node:
+@dataclass(frozen=True)
+class _Layer:
+    """``weights`` and ``biases`` before rounding, output channels first; ``step``: the scale of the
+    input; the others name constants of the quantized network. ``current`` is that of ``scale``."""
+
+    weights: NDArray[np.float64]
+    biases: NDArray[np.float64]
+    axis: int
+    step: float
+    current: NDArray[np.float64]
+    weight: str
+    scale: str
+    bias: str
+    bias_scale: str
+
+    def scale_with_room(self) -> NDArray[np.float64]:
+        least = np.maximum(np.abs(self.biases) / BIAS, TINY) / self.step
+        silent = ~self.weights.any(axis=tuple(range(1, self.weights.ndim)))
+        any_will_do = np.where(self.biases != 0, least, 1)
+        found = np.where(silent, any_will_do, np.maximum(self.current, least))
+        return found.astype(np.float32).astype(np.float64)
+
+    def rounded(self, scale: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        steps = self.weights / scale.reshape(-1, *[1] * (self.weights.ndim - 1))
+        return {
+            self.weight: np.moveaxis(np.rint(steps).clip(-127, 127), 0, self.axis),
+            self.scale: scale,
+            self.bias: np.rint(self.biases / (scale * self.step)),
+            self.bias_scale: scale * self.step,
+        }
+
+
+def _layers(network: Network, original: Network) -> Iterator[_Layer]:
+    """The quantized layers with a bias."""
+    constants = network.initializers
+    producers = {name: node for node in network.model.graph.node for name in node.output}
+    before = {node.name: node for node in original.model.graph.node}
+    for node in network.model.graph.node:
         if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3:
             continue
         data, weight, bias = (producers.get(name) for name in node.input)
         if data is None or weight is None or bias is None:
             continue
-        given = [original.initializers[name] for name in layers[node.name].input[1:]]
+        weights, biases = (original.initializers[name] for name in before[node.name].input[1:])
         axis = attributes(weight)["axis"]
-        values, biases = np.moveaxis(given[0].astype(np.float64), axis, 0), given[1]
-        step, old = (constants[n.input[1]].astype(np.float64) for n in (data, weight))
-        least = np.maximum(np.abs(biases) / BIAS, TINY) / step
-        silent = ~values.any(axis=tuple(range(1, values.ndim)))
-        scale = np.where(silent, np.where(biases != 0, least, 1), np.maximum(old, least))
-        if (scale == old).all():
-            continue
-        scale = scale.astype(np.float32).astype(np.float64)
-        spread = scale.reshape(-1, *[1] * (values.ndim - 1))
-        store(weight.input[0], np.moveaxis(np.rint(values / spread).clip(-127, 127), 0, axis))
-        store(weight.input[1], scale)
-        store(bias.input[1], scale * step)
-        store(bias.input[0], np.rint(biases / (scale * step)))
-    return Network(model)
+        yield _Layer(
+            np.moveaxis(weights.astype(np.float64), axis, 0), biases.astype(np.float64), axis,
+            float(constants[data.input[1]]), constants[weight.input[1]].astype(np.float64),
+            weight.input[0], weight.input[1], bias.input[0], bias.input[1],
+        )  # fmt: skip
 
 
 def check_accumulators(network: Network) -> None:

@@ -24,10 +24,23 @@ from dlas.optimizations.qdq import Swish, quantized
 
 class Int8(Optimization, frozen=True, kw_only=True):
     """Weights in signed 8 bits, symmetric, a scale per output channel: zeros stay zeros.
-    Activations in unsigned or signed 8 bits with a zero point, a scale per tensor (Jacob et al.
-    2018, BatchNorm folded as in their section 3.2). Multiplying and adding constants, which is what
-    remains of a BatchNorm before its convolution, stays in float32: a scale per channel would be
-    lost in one per tensor. So do the scores."""
+    Activations in unsigned or signed 8 bits (``activations``) with a zero point, a scale per tensor
+    (Jacob et al. 2018, BatchNorm folded as in their section 3.2). Multiplying and adding constants,
+    which is what remains of a BatchNorm before its convolution, stays in float32: a scale per
+    channel would be lost in one per tensor. So do the scores.
+
+    Ranges come from the first ``samples`` calibration images. At ``calibration`` "min_max" they
+    reach from the smallest to the largest value of a tensor; the others clip a few to round all
+    others finer: ``percentile`` % of the values are held, "mse" has the least squared error,
+    "entropy" the least loss of information (``dlas.optimizations.clipping``).
+
+    What mends a network that this ruins: ``equalization`` brings the channels between two
+    convolutions to ranges of the same order, ``bias_correction`` takes back by how much rounding
+    shifts the mean of what a layer computes (files of these names). ``keep`` names layers that stay
+    in float32. ``swish`` says what a SiLU or HardSwish reads: what the layer before has "rounded"
+    to 8 bits, as ONNX Runtime's int8 kernels need it, or, "fused", what it computes; ONNX Runtime
+    then runs that layer in float32. The sigmoid inside is rounded with the former, which costs no
+    accuracy."""
 
     name: ClassVar[str] = "int8"
     distributions: ClassVar[tuple[str, ...]] = ("onnxruntime",)
@@ -59,7 +72,8 @@ class Int8(Optimization, frozen=True, kw_only=True):
         return None
 
     def apply(self, network: Network, data: Data, context: Context) -> Network:
-        """Raises InputError for too few calibration images and for NaN or infinite values."""
+        """Raises InputError for too few calibration images, images of another shape, and values
+        that are not finite; Refused where a sum could leave 32 bits."""
         images = CalibrationImages(network, data, self.samples)
         original = Network(fold_batch_norm(network.model))
         _check_finite(original)

@@ -129,13 +129,14 @@ def _release_swishes(graph: onnx.GraphProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """ONNX Runtime's quantizer prints, and logs by the root logger, which sets logging up."""
+    """ONNX Runtime's quantizer prints, and logs by the root logger, which sets logging up. Where it
+    divides by a scale of zero, ``with_room_for_biases`` sets another."""
     root, handler = logging.getLogger(), logging.NullHandler()
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.ERROR)
     try:
-        with redirect_stdout(io.StringIO()):
+        with redirect_stdout(io.StringIO()), np.errstate(divide="ignore", invalid="ignore"):
             yield
     finally:
         root.setLevel(level)
