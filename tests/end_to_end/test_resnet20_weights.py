@@ -1,4 +1,5 @@
-"""Published ResNet weights, loaded by name, score on real images what they are known to score."""
+"""Published ResNet weights, loaded by name, score on real images what they are known to score, and
+in int8 nearly so."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from dlas.network import Network
 from dlas.optimizations.base import Optimization
 from dlas.optimizations.bfloat16 import BFloat16
 from dlas.optimizations.float16 import Float16
+from dlas.optimizations.int8 import Int8
 
 FOLDER = Path(
     os.environ.get("DLAS_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
@@ -34,8 +36,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     folder = tmp_path_factory.mktemp("cifar10")
     with np.load(IMAGES, allow_pickle=False) as stored:
         test = stored["test_x"], stored["test_y"].astype(np.int64)
+        chosen = np.random.default_rng(0).permutation(len(stored["train_x"]))[:128]
+        seen = stored["train_x"][chosen], stored["train_y"][chosen].astype(np.int64)
     header = Header((3, 32, 32), tuple(map(str, range(10))), MEAN, STD, 255.0)
-    write_data(folder, header, dict.fromkeys(("train", "calibration", "test"), test))
+    write_data(folder, header, {"train": seen, "calibration": seen, "test": test})
     return open_data(folder)
 
 
@@ -53,10 +57,21 @@ def test_known_accuracy(depth: int, known: int, data: Data) -> None:
     assert correct(trained(depth, data), data) == known
 
 
-@pytest.mark.parametrize("optimization,points", [(Float16(), 0.1), (BFloat16(), 0.2)])
-def test_half_the_bits_keep_the_accuracy(
+@pytest.mark.parametrize(
+    "optimization,points",
+    [
+        (Float16(), 0.1),
+        (BFloat16(), 0.2),
+        (Int8(), 0.5),
+        (Int8(calibration="mse", activations="int8"), 0.5),
+        (Int8(calibration="entropy", bias_correction=True, equalization=True), 0.5),
+    ],
+    ids=lambda value: value.label() if isinstance(value, Optimization) else str(value),
+)
+def test_fewer_bits_keep_the_accuracy(
     optimization: Optimization, points: float, data: Data
 ) -> None:
     network = trained(20, data)
     narrow = optimization.apply(network, data, Context(Path(), Path()))
+    assert narrow.dtype == optimization.name
     assert correct(narrow, data) >= correct(network, data) - points / 100 * len(data.test)

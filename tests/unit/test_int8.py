@@ -129,13 +129,15 @@ def test_percentile_cuts_the_range(context: Context) -> None:
         return float(quantized.initializers[first.input[1]])
 
     assert first_scale(Int8(samples=16)) > 0.4
-    assert first_scale(Int8(samples=16, percentile=99.9)) < 0.1
+    assert first_scale(Int8(samples=16, calibration="percentile", percentile=99.9)) < 0.1
 
 
 def test_says_nothing(context: Context, capfd: pytest.CaptureFixture[str]) -> None:
     handlers, level = list(logging.getLogger().handlers), logging.getLogger().level
     network = tiny("dense_block")
-    Int8(samples=16, percentile=99.9).apply(network, noise(network), context)
+    Int8(samples=16, calibration="percentile", percentile=99.9).apply(
+        network, noise(network), context
+    )
     assert capfd.readouterr() == ("", "")
     assert (logging.getLogger().handlers, logging.getLogger().level) == (handlers, level)
 

@@ -27,7 +27,7 @@ torch = pytest.importorskip("torch")
 needs_digits = pytest.mark.skipif(Digits.missing() is not None, reason=str(Digits.missing()))
 
 #: Clips a fifth of what activations hold.
-CLIPPING = Int8(samples=64, percentile=80)
+CLIPPING = Int8(samples=64, calibration="percentile", percentile=80)
 RANGES: tuple[Literal["learned", "fixed"], ...] = ("learned", "fixed")
 
 
