@@ -32,12 +32,15 @@ from dlas.testing.networks import noise, noise_images, tiny
 INT8 = Int8(samples=16)
 #: Labels of 256 images of noise.
 SAMPLES, IMAGES = 256, 256
+#: What lies between these two is rounded when either is int8.
+SPOILED = {"conv2", "conv3"}
 
 
 @cache
 def uneven() -> Network:
     """The same function as ``residual``, with one channel before conv3 a thousand times as large:
-    it alone has numbers in 8 bits for the tensor."""
+    it alone has numbers in 8 bits for the tensor. Scores are shifted until classes vary."""
+    mean = scores(tiny("residual"), noise_images((3, 16, 16), IMAGES)).mean(axis=0)
     model = tiny("residual").edited()
     factors = np.ones(16, np.float32)
     factors[0] = 1000
@@ -45,6 +48,8 @@ def uneven() -> Network:
         value = numpy_helper.to_array(tensor)
         if tensor.name in ("bn2.weight", "bn2.bias"):
             tensor.CopyFrom(numpy_helper.from_array(value * factors, tensor.name))
+        if tensor.name == "fc.bias":
+            tensor.CopyFrom(numpy_helper.from_array(value - mean, tensor.name))
         if tensor.name == "conv3.weight":
             spread = factors[:, None, None]
             tensor.CopyFrom(numpy_helper.from_array(value / spread, tensor.name))
@@ -63,16 +68,17 @@ def changed(network: Network) -> float:
     return 100 * float((labels[0] != labels[1]).mean())
 
 
-def test_the_layer_that_costs_most_stays(tmp_path: Path) -> None:
+def test_the_layers_that_cost_most_stay(tmp_path: Path) -> None:
     naive = changed(INT8.apply(uneven(), noise(uneven(), IMAGES), Context(tmp_path, tmp_path)))
     allowed = naive / 2
     found = mixed(allowed, tmp_path)
     assert changed(found) <= allowed < naive
-    assert {row.name for row in found.layers if row.dtype == "float32"} == {"conv3"}
+    assert {row.name for row in found.layers if row.dtype == "float32"} == SPOILED
     assert found.dtype == "mixed"
     report = msgspec.json.decode((tmp_path / REPORT).read_bytes(), type=list[LayerPrecision])
     assert {row.layer: row.dtype for row in report} == {r.name: r.dtype for r in found.layers}
-    assert max(report, key=lambda row: row.loss_nats).layer == "conv3"
+    most = sorted(report, key=lambda row: -row.loss_nats)[:2]
+    assert {row.layer for row in most} == SPOILED
     assert [row.macs for row in report] == [row.macs for row in uneven().layers]
 
 
