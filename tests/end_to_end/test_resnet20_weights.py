@@ -68,12 +68,14 @@ def test_known_accuracy(depth: int, known: int, data: Data) -> None:
         (Int8(calibration="mse", activations="int8"), 0.5),
         (Int8(calibration="entropy", bias_correction=True, equalization=True), 0.5),
     ],
+    ids=lambda value: value.label() if isinstance(value, Optimization) else str(value),
 )
 def test_fewer_bits_keep_the_accuracy(
     optimization: Optimization, points: float, data: Data
 ) -> None:
     network = trained(20, data)
     narrow = optimization.apply(network, data, Context(Path(), Path()))
+    assert narrow.dtype == optimization.name
     assert correct(narrow, data) >= correct(network, data) - points / 100 * len(data.test)
 
 

@@ -52,7 +52,7 @@ def sparse_stack(store: Store, key: str) -> SparseStack:
     if not measured:
         raise InputError(f"{key[:12]} was not measured: {_ending(store, chain)}")
     network = opened_network(store, algorithm.parent)
-    plan = open_plan(_folder(store, algorithm.key))
+    plan = open_plan(artifact_folder(store, algorithm.key))
     dense = cast(
         Algorithm, parse_member("algorithms", dense_algorithm(algorithm.spec), "$.algorithm")
     )
@@ -75,7 +75,7 @@ def model_network(store: Store, chain: Sequence[Node]) -> Network:
 
 
 def opened_network(store: Store, key: str) -> Network:
-    return Network.open(_folder(store, key))
+    return Network.open(artifact_folder(store, key))
 
 
 def recorded_chain(store: Store, key: str) -> list[Node]:
@@ -150,7 +150,7 @@ def _at(chain: Sequence[Node], layer: str) -> Node:
     return next(node for node in chain if node.layer == layer)
 
 
-def _folder(store: Store, key: str) -> Any:
+def artifact_folder(store: Store, key: str) -> Any:
     folder = store.artifacts.find(key)
     if folder is None:
         raise InputError(f"artifact {key[:12]} is not in the store: run the study (dlas run)")

@@ -48,13 +48,13 @@ def explain_speedup(
     with --predict what they would bring."""
     from rich.console import Console
 
-    from dlas.cli.stacks import find_key
+    from dlas.cli.stacks import find_chain, find_key
     from dlas.store.store import open_store
 
     console, place = Console(), open_store(store)
     if predict:
         found = shares(levels, "--levels")
-        _predict(console, place, _chain(place, stack), (primitive, format), found, layers, json)
+        _predict(console, place, find_chain(place, stack), (primitive, format), found, layers, json)
         return
     if json is not None:
         raise InputError("--json writes what is predicted: add --predict")
@@ -104,21 +104,6 @@ def _predict(
     if json is not None:
         write_costs(found, slot_s, json)
         console.print(f"seconds by layer and level written to {json}", soft_wrap=True, markup=False)
-
-
-def _chain(store: Store, stack: str) -> Sequence[Node]:
-    """Of a stack's key, or of the first stack of the study in a file."""
-    from dlas.analysis.sparse_stacks import recorded_chain
-    from dlas.cli.stacks import find_key
-    from dlas.study.space import Study
-
-    if not stack.endswith(".toml"):
-        return recorded_chain(store, find_key(store, stack))
-    chains = [one.chain() for one in Study.open(stack).stacks]
-    models = {node.key for chain in chains for node in chain if node.layer == "models"}
-    if len(models) > 1:
-        raise InputError(f"{stack} has {len(models)} networks: name a stack by its key")
-    return chains[0]
 
 
 def _slot_s(store: Store, threads: int) -> float:

@@ -17,6 +17,7 @@ from dlas.cli.list import list_members
 from dlas.cli.plan import plan
 from dlas.cli.report import report
 from dlas.cli.run import run
+from dlas.cli.sensitivity import sensitivity
 from dlas.cli.show import show
 from dlas.errors import DlasError
 
@@ -36,6 +37,7 @@ app.command()(report)
 app.command("list")(list_members)
 app.command()(explain)
 app.command("explain-speedup")(explain_speedup)
+app.command()(sensitivity)
 app.command()(doctor)
 app.add_typer(bench)
 

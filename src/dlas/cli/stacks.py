@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dlas.errors import StoreError
+from dlas.errors import InputError, StoreError
 from dlas.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dlas.node import Node
 
 
 def find_key(store: Store, prefix: str) -> str:
@@ -22,6 +25,21 @@ def find_key(store: Store, prefix: str) -> str:
         some = ", ".join(key[:12] for key in keys[:4])
         raise StoreError(f"{len(keys)} stacks start with {prefix!r} ({some} …); give more digits")
     return keys[0]
+
+
+def find_chain(store: Store, stack: str) -> Sequence[Node]:
+    """The nodes of a stack named by its key, or of the first one of the study in a file that has
+    one network. InputError where it has several."""
+    from dlas.analysis.sparse_stacks import recorded_chain
+    from dlas.study.space import Study
+
+    if not stack.endswith(".toml"):
+        return recorded_chain(store, find_key(store, stack))
+    chains = [one.chain() for one in Study.open(stack).stacks]
+    models = {node.key for chain in chains for node in chain if node.layer == "models"}
+    if len(models) > 1:
+        raise InputError(f"{stack} has {len(models)} networks: name a stack by its key")
+    return chains[0]
 
 
 def find_row(store: Store, prefix: str) -> pd.Series:

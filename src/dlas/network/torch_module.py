@@ -7,7 +7,7 @@ Imports torch: import this file inside functions only.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from dlas.network.channels import dense_with_bias, is_flatten
 from dlas.network.cleanup import drop_unused
 from dlas.network.layers import attributes, tensor_shapes
 from dlas.network.network import Network
-from dlas.network.torch_ops import FORMS, State, describe
+from dlas.network.torch_ops import FORMS, Form, State, describe
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,7 @@ class Drawing:
         self.drawn: dict[str, Any] = {}
         self.attributes: dict[str, nn.Module | Tensor] = {}
         self.links: list[Link] = []
+        self.forms: Mapping[str, Form] = FORMS
         #: First output of a dense layer's MatMul → the Add of its bias.
         self.biases: dict[str, onnx.NodeProto] = {}
 
@@ -210,8 +211,8 @@ class Drawing:
         for node in nodes:
             if node.output[0] in added:
                 self.drawn[node.output[0]] = self.drawn[added[node.output[0]]]
-            elif node.op_type in FORMS and node.domain in ("", "ai.onnx"):
-                self.drawn[node.output[0]] = FORMS[node.op_type](self, node, attributes(node))
+            elif node.op_type in self.forms and node.domain in ("", "ai.onnx"):
+                self.drawn[node.output[0]] = self.forms[node.op_type](self, node, attributes(node))
             else:
                 raise Refused(
                     f"the network has the operator {node.op_type}, for which dlas has no PyTorch "

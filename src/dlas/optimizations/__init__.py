@@ -6,4 +6,6 @@ MEMBERS = {
     "float16": "dlas.optimizations.float16:Float16",
     "bfloat16": "dlas.optimizations.bfloat16:BFloat16",
     "int8": "dlas.optimizations.int8:Int8",
+    "int8_qat": "dlas.optimizations.int8_qat:Int8Qat",
+    "mixed_precision": "dlas.optimizations.mixed_precision:MixedPrecision",
 }

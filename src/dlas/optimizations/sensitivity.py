@@ -30,6 +30,8 @@ from dlas.optimizations.magnitude import Block, masks_with_zeros, zeroed
 LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 HIGHEST = LEVELS[-1]
 
+LogProbabilities = NDArray[np.float64]  # (n, classes)
+
 #: Layer → share of zeros → seconds.
 Costs = Mapping[str, Mapping[float, float]]
 
@@ -98,7 +100,7 @@ class _Losses:
             self.known = msgspec.json.decode(
                 self.file.read_bytes(), type=dict[str, tuple[float, ...]]
             )
-        self.expected = _log_probabilities(network, images)
+        self.expected = log_probabilities(network, images)
 
     def of(self, weight: str, zeros: tuple[int, ...]) -> tuple[float, ...]:
         """In nats, with so many zeros in this weight; the first are there already."""
@@ -110,8 +112,7 @@ class _Losses:
 
     def _loss(self, weight: str, zeros: int) -> float:
         alone = zeroed(self.network, masks_with_zeros(self.network, {weight: zeros}, self.block))
-        difference = self.expected - _log_probabilities(alone, self.images)
-        return float((np.exp(self.expected) * difference).sum(axis=1).mean())
+        return divergence(self.expected, log_probabilities(alone, self.images))
 
     def _keep(self) -> None:
         """A kill at any moment leaves the old file or the new one."""
@@ -121,8 +122,13 @@ class _Losses:
         os.replace(aside, self.file)
 
 
-def _log_probabilities(network: Network, images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, classes)."""
+def divergence(expected: LogProbabilities, found: LogProbabilities) -> float:
+    """The mean over the images, in nats."""
+    return float((np.exp(expected) * (expected - found)).sum(axis=1).mean())
+
+
+def log_probabilities(network: Network, images: NDArray[np.float32]) -> LogProbabilities:
+    """What the network says of the images. InputError where that is not finite."""
     found = scores(network, images).astype(np.float64)
     if not np.isfinite(found).all():
         raise InputError("the network's scores of the calibration images are not all finite")

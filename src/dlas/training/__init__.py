@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dlas.data import Data
     from dlas.network import Network
 
-__all__ = ["REVISION", "Masks", "Recipe", "train"]
+__all__ = ["REVISION", "Masks", "Recipe", "train", "train_quantized"]
 
 #: Raise it when the same recipe would give other weights: it is part of the key of what trains.
 REVISION = 1
@@ -45,3 +45,21 @@ def train(
     from dlas.training.loop import run
 
     return run(network, data, recipe, seed, context, masks or {})
+
+
+def train_quantized(
+    network: Network,
+    data: Data,
+    recipe: Recipe,
+    *,
+    seed: int,
+    context: Context,
+    masks: Masks,
+    learned: bool,
+) -> Network:
+    """The same for a network with quantized layers, which is rounded in every pass as it will be
+    when it runs (Jacob et al. 2018); its graph, and the types in it, stay as they are. ``learned``
+    trains scales too. ``masks`` name integers' initializers."""
+    from dlas.training.loop import run_quantized
+
+    return run_quantized(network, data, recipe, seed, context, masks, learned)

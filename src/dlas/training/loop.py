@@ -23,6 +23,7 @@ from dlas.data import Data, Split
 from dlas.errors import Refused
 from dlas.network import Network
 from dlas.network.torch_module import TorchNetwork, to_torch, write_back
+from dlas.network.torch_quantized import to_trainable, write_integers
 from dlas.training import Masks, Recipe
 from dlas.training.checkpoint import load_checkpoint, save_checkpoint
 from dlas.training.history import Epoch, append_history
@@ -37,16 +38,35 @@ def run(
     network: Network, data: Data, recipe: Recipe, seed: int, context: Context, masks: Masks
 ) -> Network:
     """See ``dlas.training.train``."""
-    _check_fit(network, data)
     module = to_torch(network, trainable=True)
+    _fit(module, network, data, recipe, seed, context, masks)
+    return write_back(network, module)
+
+
+def run_quantized(
+    network: Network, data: Data, recipe: Recipe, seed: int, context: Context, masks: Masks,
+    learned: bool,
+) -> Network:  # fmt: skip
+    """See ``dlas.training.train_quantized``."""
+    module = to_trainable(network, learned=learned)
+    _fit(module, network, data, recipe, seed, context, masks)
+    return write_integers(network, module)
+
+
+def _fit(
+    module: TorchNetwork, network: Network, data: Data, recipe: Recipe, seed: int,
+    context: Context, masks: Masks,
+) -> None:  # fmt: skip
+    """Train the module, which is the network's, in place."""
+    _check_fit(network, data)
     # Convolutions of small networks train a fifth faster on CPUs with channels last.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
-    name = f"training-{_identity(network, recipe, seed, masks)}.safetensors"
+    parameters = [name for name, _ in module.named_parameters()]
+    name = f"training-{_identity(network, recipe, seed, masks, parameters)}.safetensors"
     with _threads(recipe.threads):
         training = _Training(module, data, recipe, seed, masks)
         history = training.run(context, context.checkpoints / name)
     append_history(context.folder, history)
-    return write_back(network, module)
 
 
 class _Training:
@@ -156,7 +176,7 @@ def _augmented(images: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
 def _sgd(parameters: list[torch.nn.Parameter], recipe: Recipe) -> torch.optim.SGD:
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     nesterov = recipe.momentum > 0
     optimizer = torch.optim.SGD(
@@ -179,10 +199,12 @@ def _check_fit(network: Network, data: Data) -> None:
         )
 
 
-def _identity(network: Network, recipe: Recipe, seed: int, masks: Masks) -> str:
+def _identity(
+    network: Network, recipe: Recipe, seed: int, masks: Masks, parameters: list[str]
+) -> str:
     """Tells one training's checkpoint from another's."""
     total = hashlib.sha256(network.model.SerializeToString(deterministic=True))
-    total.update(msgspec.json.encode([recipe, seed]))
+    total.update(msgspec.json.encode([recipe, seed, parameters]))
     for name, mask in sorted(masks.items()):
         total.update(name.encode() + np.packbits(mask).tobytes())
     return total.hexdigest()[:16]
