@@ -16,7 +16,7 @@ from dlas.measure.statistics import Estimate, paired_ratio
 from dlas.plan import DENSE
 
 #: The kind of arithmetic whose measured ceiling a precision is judged by.
-CEILINGS = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
+CEILINGS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8"}
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -78,6 +78,7 @@ def made_up_info() -> ReportInfo:
                 isa="x86-64, AVX-512",
                 memory_bytes=24 << 30,
                 fp32_flops=118e9,
+                fp16_flops=None,
                 bf16_flops=None,
                 int8_ops=402e9,
                 bandwidth_bytes_s=14.2e9,
