@@ -8,7 +8,7 @@ What fits neither way, such as a strided layer, stands alone, and its time inclu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dlas.bench.cases import NETWORKS, Case, build, known
@@ -25,6 +25,13 @@ GROUPED_SHAPES = (
     (128, 28, (1, 2, 4, 8, 16, 32, 64, 128)),
     (256, 14, (1, 2, 4, 8, 16, 32, 64, 128, 256)),
 )
+#: Layers of a kind that have a place of their own, like ``resnet18-cifar-3x3``.
+KINDS: Mapping[str, Callable[[Workload], bool]] = {
+    "3x3": lambda work: work.kernel == (3, 3) and work.groups == 1,
+    "1x1": lambda work: work.kernel == (1, 1) and work.groups == 1,
+    "depthwise": lambda work: work.groups == work.inputs > 1,
+}
+OF_A_KIND = {f"{network}-{kind}": (network, kind) for network in NETWORKS for kind in KINDS}
 USUAL = ("resnet18-cifar", "resnet50", "mobilenetv2", GROUPED)
 PLACES: Mapping[str, object] = {**NETWORKS, GROUPED: GROUPED_SHAPES}
 
@@ -120,6 +127,14 @@ def layer_cases(places: Sequence[str] = USUAL) -> list[Case]:
     for place in known(places, PLACES, "network"):
         found.update(dict.fromkeys(map(_there_and_back, workloads(place))))
     return [work.case() for work in found]
+
+
+def kind_cases(place: str) -> list[Case]:
+    """The distinct convolutions of one of ``OF_A_KIND`` that fit onto themselves, or there and
+    back."""
+    network, kind = OF_A_KIND[place]
+    found = dict.fromkeys(map(_there_and_back, filter(KINDS[kind], workloads(network))))
+    return [work.case() for work in found if work.is_chain or work.returns]
 
 
 def workloads(place: str) -> Iterator[Workload]:
