@@ -64,12 +64,15 @@ def network_cases(names: Sequence[str] = PAPER) -> list[Case]:
 
 def build(name: str) -> Network:
     """A network of the table, its weights and BatchNorm statistics random."""
+    return calibrated(drawn(name))
+
+
+def drawn(name: str) -> Network:
+    """The same, its BatchNorm statistics not those of its weights: good for its shapes."""
     spec, (shape, classes) = NETWORKS[name]
     model = cast(Model, parse_member("models", spec, f"$.{name}"))
     empty = Split(np.empty(0, np.int64), lambda indices: np.empty((0, *shape), np.float32))
-    return calibrated(
-        model.build(Data(shape, tuple(map(str, range(classes))), empty, empty, empty))
-    )
+    return model.build(Data(shape, tuple(map(str, range(classes))), empty, empty, empty))
 
 
 def known(names: Sequence[str], table: Mapping[str, Any], what: str) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from dlas.bench.cases import NETWORKS, Case, build, known
+from dlas.bench.cases import NETWORKS, Case, drawn, known
 from dlas.network import LayerRow, Network
 from dlas.network.builder import Builder
 
@@ -140,7 +140,7 @@ def kind_cases(place: str) -> list[Case]:
 def workloads(place: str) -> Iterator[Workload]:
     """Those of a place, in its order; some more than once."""
     if place != GROUPED:
-        yield from (Workload.of(row) for row in build(place).layers if row.op == "conv")
+        yield from (Workload.of(row) for row in drawn(place).layers if row.op == "conv")
         return
     for channels, side, counts in GROUPED_SHAPES:
         for groups in counts:
