@@ -12,6 +12,10 @@ from dlas.context import Context
 from dlas.data import Data, Header, open_data, write_data
 from dlas.evaluate import accuracy
 from dlas.models.resnet import ResNet
+from dlas.network import Network
+from dlas.optimizations.base import Optimization
+from dlas.optimizations.bfloat16 import BFloat16
+from dlas.optimizations.float16 import Float16
 
 FOLDER = Path(
     os.environ.get("DLAS_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
@@ -35,8 +39,24 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     return open_data(folder)
 
 
-@pytest.mark.parametrize("depth,correct", [(20, 932), (32, 944)])  # 91.64 % and 92.82 % of 1,017
-def test_known_accuracy(depth: int, correct: int, data: Data, tmp_path: Path) -> None:
+def trained(depth: int, data: Data) -> Network:
     weights = FOLDER / "weights" / f"resnet{depth}_cifar10.safetensors"
-    network = ResNet(depth=depth, weights=str(weights)).make(data, Context(tmp_path, tmp_path))
-    assert round(accuracy(network, data.test) * len(data.test)) == correct
+    return ResNet(depth=depth, weights=str(weights)).make(data, Context(Path(), Path()))
+
+
+def correct(network: Network, data: Data) -> int:
+    return round(accuracy(network, data.test) * len(data.test))
+
+
+@pytest.mark.parametrize("depth,known", [(20, 932), (32, 944)])  # 91.64 % and 92.82 % of 1,017
+def test_known_accuracy(depth: int, known: int, data: Data) -> None:
+    assert correct(trained(depth, data), data) == known
+
+
+@pytest.mark.parametrize("optimization,points", [(Float16(), 0.1), (BFloat16(), 0.2)])
+def test_half_the_bits_keep_the_accuracy(
+    optimization: Optimization, points: float, data: Data
+) -> None:
+    network = trained(20, data)
+    narrow = optimization.apply(network, data, Context(Path(), Path()))
+    assert correct(narrow, data) >= correct(network, data) - points / 100 * len(data.test)

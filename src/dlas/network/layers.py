@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from dlas.errors import InputError
 
 INDEX_BYTES = 4
-ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 
 #: Elements of an initializer that may be a shape or a limit, and not a weight, are fewer.
 LARGE = 64
@@ -43,7 +43,7 @@ class LayerRow(msgspec.Struct, frozen=True, kw_only=True):
     input_hw: tuple[int, int]
     output_hw: tuple[int, int]
     nonzeros: int
-    dtype: str  # float32 | float16 | int8
+    dtype: str  # float32 | float16 | bfloat16 | int8
 
     @property
     def weights(self) -> int:

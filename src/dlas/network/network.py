@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -32,6 +33,7 @@ TRAINABLE = {
     "BatchNormalization": (1, 2),
     "LayerNormalization": (1, 2),
     "PRelu": (1,),
+    "Cast": (0,),
     "DequantizeLinear": (0,),
 }
 
@@ -110,8 +112,11 @@ class Network:
         return layer_rows(self.model)
 
     def weight(self, row: LayerRow) -> NDArray[Any]:
-        """The weight of one of the layers, (K, C/G, R, S) also of a dense one."""
+        """The weight of one of the layers, (K, C/G, R, S) also of a dense one, as stored: integers
+        of int8, but float32 of bfloat16, which is no type of NumPy's."""
         stored = self.initializers[row.weight]
+        if row.dtype == "bfloat16":
+            stored = stored.astype(np.float32)
         if row.op == "dense" and not self._transposed[row.name]:
             stored = stored.T
         return stored.reshape(row.out_channels, row.in_channels // row.groups, *row.kernel)
@@ -171,7 +176,8 @@ class Network:
 
     @property
     def dtype(self) -> str:
-        """The type the layers compute in: float32, float16 or int8; "mixed" where they differ."""
+        """The type of the layers' operands: float32, float16, bfloat16 or int8; "mixed" where they
+        differ."""
         kinds = {row.dtype for row in self.layers}
         return kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "float32"
 

@@ -37,6 +37,8 @@ CANNOT_CONVERT = (
 #: Operators that exporters put between a weight and its layer.
 REARRANGING = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
+FLOATING = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
 Tensors = Mapping[str, TensorProto]
 _Value = TensorProto | None
 
@@ -187,7 +189,7 @@ def _check_constants(graph: onnx.GraphProto) -> None:
             array = numpy_helper.to_array(tensor)
         except (KeyError, TypeError, ValueError):
             raise InputError(f"the constant {tensor.name!r} is damaged") from None
-        if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+        if tensor.data_type in FLOATING and np.isnan(array).any():
             raise InputError(f"the constant {tensor.name!r} holds NaN")
 
 

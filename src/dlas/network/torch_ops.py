@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from onnx import helper
+from onnx import TensorProto
 from torch import Tensor, nn
 
 from dlas.errors import Refused
@@ -138,7 +138,8 @@ def softmax(draw: Drawing, node: onnx.NodeProto, given: Given) -> Any:
 
 
 def cast(draw: Drawing, node: onnx.NodeProto, given: Given) -> Any:
-    kind = torch.from_numpy(np.zeros(0, helper.tensor_dtype_to_np_dtype(given["to"]))).dtype
+    name = TensorProto.DataType.Name(given["to"])
+    kind = getattr(torch, {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower()))
     return draw.call(Tensor.to, draw.tensor(node.input[0]), kind)
 
 

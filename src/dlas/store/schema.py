@@ -40,7 +40,7 @@ METRICS = (
         "promised_speedup",
         "×",
         "optimizations",
-        "dense MACs / effective MACs × 2 (float16) or 4 (int8)",
+        "dense MACs / effective MACs × 2 (float16, bfloat16) or 4 (int8)",
     ),
     Column("executed_accuracy", "share", "systems", "top-1 as this executable computes"),
     Column(

@@ -34,11 +34,11 @@ NODE, RECORD, EXPECTED = "node.json", "record.json", "expected.npz"
 CHECKED_IMAGES = 256
 #: How far an executable's scores may be from ONNX Runtime's on the same file, as the relative
 #: Euclidean distance over the checked images. Rounding in other places moves int8 by whole steps.
-TOLERANCE = {"float32": 1e-3, "float16": 3e-2, "int8": 0.2, "mixed": 0.2}
+TOLERANCE = {"float32": 1e-3, "float16": 3e-2, "bfloat16": 3e-2, "int8": 0.2, "mixed": 0.2}
 #: For float32 that a system computes in a narrower type, such as bfloat16 with its 8 bits.
 NARROWED = 0.1
 #: What computing in a narrower type promises.
-DTYPE_SPEEDUP = {"float32": 1.0, "float16": 2.0, "int8": 4.0, "mixed": 1.0}
+DTYPE_SPEEDUP = {"float32": 1.0, "float16": 2.0, "bfloat16": 2.0, "int8": 4.0, "mixed": 1.0}
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,10 @@ class Inductor(System, frozen=True, kw_only=True):
         from dlas.network.torch_module import to_torch
 
         module = to_torch(network, trainable=False)
+        options: dict[str, Any] = {"freezing": True}
+        if any(row.dtype == "bfloat16" for row in network.layers):
+            # A cast there and back rounds; by default Inductor takes it for a detour.
+            options["emulate_precision_casts"] = True
         image = torch.zeros(1, *network.input_shape)
         threads = torch.get_num_threads()
         torch.set_num_threads(self.threads)  # the number is written into the generated loops
@@ -57,7 +61,7 @@ class Inductor(System, frozen=True, kw_only=True):
             with torch.no_grad():
                 program = torch.export.export(module, (image,))
                 torch._inductor.aoti_compile_and_package(
-                    program, package_path=str(folder / FILE), inductor_configs={"freezing": True}
+                    program, package_path=str(folder / FILE), inductor_configs=options
                 )
         finally:
             torch.set_num_threads(threads)

@@ -27,6 +27,8 @@ class OnnxRuntime(System, frozen=True, kw_only=True):
     distributions: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def emulates(self, network: Network) -> str:
+        if any(row.dtype == "bfloat16" for row in network.layers):
+            return "ONNX Runtime rounds values to bfloat16, but multiplies them in float32"
         machine = platform.machine()
         if network.dtype != "float16" or machine.lower() in ("aarch64", "arm64"):
             return ""

@@ -14,11 +14,14 @@ from dlas.executable import Run
 from dlas.systems.base import System, single_image
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from dlas.network import Network
     from dlas.plan import Plan
 
 FILE = "network.blob"
 _HINTS = {"float32": "f32", "float16": "f16"}
+BFLOAT16 = 16  # ONNX's number of the type
 
 
 class OpenVino(System, frozen=True, kw_only=True):
@@ -45,14 +48,16 @@ class OpenVino(System, frozen=True, kw_only=True):
         if self.precision == "default":
             kind = _core().get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
             chosen = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}.get(kind, kind)
-        if network.dtype in (chosen, "int8", "mixed"):
+        others = {row.dtype for row in network.layers} - {chosen, "int8"}
+        if not others:
             return ""
-        return f"{network.dtype} is computed in {chosen}, as precision = {self.precision!r} says"
+        stated = " and ".join(sorted(others))
+        return f"{stated} is computed in {chosen}, as precision = {self.precision!r} says"
 
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         core = _core()
         try:
-            model = core.read_model(single_image(network).SerializeToString())
+            model = core.read_model(_without_rounding(single_image(network)).SerializeToString())
             compiled = core.compile_model(model, "CPU", self._options())
         except RuntimeError as error:
             raise Refused(f"OpenVINO cannot compile the network: {_reason(error)}") from None
@@ -85,6 +90,20 @@ class OpenVino(System, frozen=True, kw_only=True):
         if self.precision != "default":
             options["INFERENCE_PRECISION_HINT"] = _HINTS[self.precision]
         return options
+
+
+def _without_rounding(model: ModelProto) -> ModelProto:
+    """The graph without pairs of casts to bfloat16 and back: OpenVINO rounds where it stores a
+    narrow type, as ``precision`` says, and with the pairs it would truncate as well."""
+    producers = {node.output[0]: node for node in model.graph.node}
+    source: dict[str, str] = {}
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = source.get(name, name)
+        there = producers.get(node.input[0]) if node.op_type == "Cast" else None
+        if there is not None and there.op_type == "Cast" and there.attribute[0].i == BFLOAT16:
+            source[node.output[0]] = there.input[0]
+    return model
 
 
 def _reason(error: RuntimeError) -> str:

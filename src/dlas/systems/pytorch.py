@@ -63,9 +63,12 @@ def emulation(network: Network) -> str:
     """Where PyTorch on a CPU computes in a wider type than the network states."""
     import torch
 
-    if network.dtype in ("int8", "mixed"):
+    kinds = {row.dtype for row in network.layers}
+    if "int8" in kinds:
         return "quantized values are rounded to 8 bits, but multiplied and added in float32"
+    if "bfloat16" in kinds:
+        return "values are rounded to bfloat16, but multiplied in float32"
     capabilities = torch.cpu.get_capabilities()
-    if network.dtype == "float16" and not any(map(capabilities.get, FLOAT16_ARITHMETIC)):
+    if "float16" in kinds and not any(map(capabilities.get, FLOAT16_ARITHMETIC)):
         return "float16 is multiplied and added in float32: this CPU has no float16 arithmetic"
     return ""

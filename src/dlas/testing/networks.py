@@ -20,12 +20,19 @@ from dlas.context import Context
 from dlas.data import Data, Split
 from dlas.network import Network
 from dlas.network.builder import Builder
+from dlas.optimizations.base import Optimization
+from dlas.optimizations.bfloat16 import BFloat16
 from dlas.optimizations.float16 import Float16
 from dlas.optimizations.int8 import Int8
 
 CLASSES = 10
-DType = Literal["float32", "float16", "int8"]
-DTYPES: tuple[DType, ...] = ("float32", "float16", "int8")
+DType = Literal["float32", "float16", "bfloat16", "int8"]
+DTYPES: tuple[DType, ...] = ("float32", "float16", "bfloat16", "int8")
+OPTIMIZATIONS: dict[str, Optimization] = {
+    "float16": Float16(),
+    "bfloat16": BFloat16(),
+    "int8": Int8(samples=16),
+}
 
 
 def plain(b: Builder) -> str:
@@ -119,8 +126,7 @@ TINY: dict[str, Callable[[Builder], str]] = {
 def tiny(name: str, dtype: DType = "float32") -> Network:
     """A network of the table ``TINY``, (3, 16, 16) → 10 scores, optimized to ``dtype``."""
     if dtype != "float32":
-        optimization = Float16() if dtype == "float16" else Int8(samples=16)
-        network = tiny(name)
+        optimization, network = OPTIMIZATIONS[dtype], tiny(name)
         with TemporaryDirectory() as folder:
             return optimization.apply(network, noise(network), Context(Path(folder), Path(folder)))
     builder = Builder((3, 16, 16))

@@ -37,7 +37,7 @@ class Tvm(System, frozen=True, kw_only=True):
     layer to layer, or as they lie for ``direct``; float32 only; ``trials`` candidates of each are
     measured (1: none, the estimate's first is taken) unless this machine has measured them before.
     Quantized convolutions and dense layers multiply 8-bit integers and sum in int32; float16 is
-    stored as such and summed in float32."""
+    stored as such and summed in float32; values rounded to bfloat16 stay float32."""
 
     name: ClassVar[str] = "tvm"
     revision: ClassVar[int] = 3
@@ -69,7 +69,10 @@ class Tvm(System, frozen=True, kw_only=True):
         return None
 
     def emulates(self, network: Network) -> str:
-        if network.dtype != "float16":
+        kinds = {row.dtype for row in network.layers}
+        if "bfloat16" in kinds:
+            return "values are rounded to bfloat16, but stored and multiplied in float32"
+        if "float16" not in kinds:
             return ""
         return "float16 is multiplied and summed in float32, and rounded when it is stored"
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax
+from onnx import TensorProto
+from tvm import relax, te, tirx
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from dlas.errors import Refused
@@ -69,6 +70,10 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
         replaced = None
         if op_name == "Clip":
             replaced = clip(*inputs)
+        elif op_name == "Cast" and attrs["to"] == TensorProto.BFLOAT16:
+            replaced = self.bb.emit_te(nearest_bfloat16, *inputs, primfunc_name_hint="rounded")
+        elif op_name == "Cast" and attrs["to"] == TensorProto.FLOAT:
+            replaced = widened(*inputs)
         elif name in self.rows:
             replaced = self.layer(self.rows[name], inputs, attrs)
         elif op_name == "Conv":
@@ -112,6 +117,29 @@ def clip(data: relax.Expr, *bounds: relax.Expr) -> relax.Expr | None:
         return None
     low, high = (float(limit) for limit in limits if limit is not None)
     return relax.op.clip(data, low, high)
+
+
+def widened(data: relax.Expr) -> relax.Expr | None:
+    """A constant of bfloat16 as one of float32; None for anything else."""
+    known = constant(data)
+    if known is None or str(known.dtype) != "bfloat16":
+        return None
+    return relax.const(known.astype(np.float32))
+
+
+def nearest_bfloat16(data: te.Tensor) -> te.Tensor:
+    """float32 rounded to a number that bfloat16 has, ties to even; still float32, because TVM takes
+    a cast to bfloat16 and back for a detour. Half of the last place that stays is added, less one
+    unit where that place is even, and what is behind it cut off."""
+
+    def element(*at: Any) -> Any:
+        bits = tirx.reinterpret("uint32", data[at])
+        number = [tirx.const(value, "uint32") for value in (16, 1, 0x7FFF, 0xFFFF0000)]
+        shift, one, half, kept = number
+        bits = bits + half + ((bits >> shift) & one)
+        return tirx.reinterpret("float32", bits & kept)
+
+    return te.compute(data.shape, element, name="rounded")
 
 
 def plain_product(data: relax.Expr, attrs: dict[str, Any]) -> bool:
