@@ -118,6 +118,7 @@ def _row(
         "size_bytes": int(parameters * bytes_each) + 9_000,
         "sparse_bytes": int(parameters * min(bytes_each, 8 * share)),
         "promised_speedup": promised,
+        "precision": choice if choice in ("float16", "int8") else "float32",
         "threads": 1,
         "key": hashlib.sha256(f"{label} {choice} {system} {algorithm}".encode()).hexdigest(),
     }
@@ -140,6 +141,7 @@ def _row(
     return row | {
         "accuracy": (right - other_labels) / TEST_IMAGES,
         "label_agreement": 1 - other_labels / TEST_IMAGES,
+        "output_agreement": 1 - 3 * other_labels / TEST_IMAGES if choice == "int8" else None,
         "latency_s": latency,
         "latency_low_s": latency - half,
         "latency_high_s": latency + 1.3 * half,
