@@ -47,5 +47,5 @@ def test_the_page_shows_it() -> None:
     section = page[page.index('<section id="precisions"') :]
     section = section[: section.index("</section>")]
     assert section.count("<tr>") == 1 + 5
-    assert "scores " in section
+    assert "agrees: labels 99.7\N{NO-BREAK SPACE}%, scores 99.2\N{NO-BREAK SPACE}%" in section
     assert "†" in section
