@@ -5,7 +5,7 @@
  *   probe REPEATS SECONDS CPU[,CPU...] TASK [TASK...]  a TASK is kernel:threads:bytes
  *
  * Every task is run once per round for about SECONDS, REPEATS rounds, so that drift meets all tasks
- * alike. Each run prints "task-index amount seconds": operations (2 per multiply-add), bytes read or,
+ * alike; one that cannot be so short, in the first rounds only, five at least. Each run prints "task-index amount seconds": operations (2 per multiply-add), bytes read or,
  * for "clock", cycles; summed over its threads. Thread i runs on the i-th CPU of the list. */
 
 #ifdef __linux__
@@ -255,6 +255,7 @@ typedef struct {
     int threads;
     size_t bytes;
     long count;
+    int rounds;
 } task;
 
 typedef struct {
@@ -376,9 +377,15 @@ int main(int argc, char **argv) {
             if (seconds >= target_s / 4) break;
         }
         all[i].count = (long)(all[i].count * target_s / seconds) + 1;
+        all[i].rounds = repeats;
+        if (all[i].count == 1 && seconds > target_s && repeats > 5) {
+            int fitting = (int)(repeats * target_s / seconds);
+            all[i].rounds = fitting > 5 ? fitting : 5;
+        }
     }
     for (int round = 0; round < repeats; round++)
         for (int i = 0; i < tasks; i++) {
+            if (round >= all[i].rounds) continue;
             run(&all[i], all[i].count, &amount, &seconds);
             printf("%d %.17g %.17g\n", i, amount, seconds);
         }
