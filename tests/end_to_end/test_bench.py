@@ -31,6 +31,27 @@ def test_a_network_from_the_command_line(dlas: Dlas, tmp_path: Path) -> None:
     assert not (tmp_path / ".dlas").exists()
 
 
+def test_precisions_from_the_command_line(dlas: Dlas, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    ran = dlas(
+        "bench", "precision", "--networks", "mobilenetv1-cifar", "--precisions", "int8",
+        "--contenders", "onnxruntime,onnxruntime-int8",
+        "--time-budget", "0.05", "--json", out,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(out.read_text())
+    assert len(rows) == 2
+    assert {row["precision"] for row in rows} == {"float32", "int8"}
+    for row in rows:
+        if row["contender"] == "onnxruntime":
+            assert row["speedup_over_float32"] == 1
+        if row["contender"] == "onnxruntime-int8":
+            assert row["ratio_to_best_peer"] == 1
+            assert row["ratio_to_any_peer"] > 0
+        assert row["median_s"] > 0
+    assert "over f32" in ran.stdout
+
+
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
@@ -40,6 +61,8 @@ def test_a_network_from_the_command_line(dlas: Dlas, tmp_path: Path) -> None:
         (("sparse", "--networks", "resnet18-cifar-3x"), "did you mean 'resnet18-cifar-3x3'?"),
         (("sparse", "--formats", "csv"), "--formats: 'csv' is not a weight format"),
         (("sparse", "--levels", "50,100"), "--levels: '100' is not a percentage"),
+        (("precision", "--networks", "resnet50-1x2"), "did you mean 'resnet50-1x1'?"),
+        (("precision", "--precisions", "int7"), "--precisions: 'int7' is not a precision"),
         (("networks", "--json", "nowhere/out.json"), "nowhere/out.json cannot be written"),
     ],
 )

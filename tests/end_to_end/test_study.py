@@ -50,6 +50,10 @@ def test_a_study_of_every_optimization_and_two_systems(tmp_path: Path) -> None:
     assert (frame["status"] == "ok").all(), frame[["optimizations", "system", "message"]]
     assert len(frame) == 14
     assert frame["label_agreement"].min() > 0.97
+    quantized = frame["precision"] == "int8"
+    assert set(frame["optimizations"][quantized]) == {"int8"}
+    assert (frame["output_agreement"].notna() == quantized).all()
+    assert frame["output_agreement"].min() > 0.95
     assert (frame["latency_s"] > 0).all()
     assert (frame["latency_low_s"] <= frame["latency_s"]).all()
     by = frame[frame["system"] == "onnxruntime"].set_index("optimizations")

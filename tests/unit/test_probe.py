@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from dlas.errors import InputError
 from dlas.hardware import probe as probing
 from dlas.hardware.probe import (
+    ARITHMETIC,
     Probe,
+    Rate,
     cached_probe,
     compile_probe,
     find_compiler,
@@ -31,10 +34,12 @@ def found() -> Probe:
 @needs_compiler
 def test_every_ceiling_is_there_or_explained(found: Probe) -> None:
     assert "fp32" in found.arithmetic
-    for kernel in ("fp32", "bf16", "int8"):
-        assert (kernel in found.arithmetic) != (kernel in found.absent)
+    for precision in ARITHMETIC:
+        assert (precision in found.arithmetic) != (precision in found.absent)
+    assert found.others.keys() <= found.arithmetic.keys()
     assert list(found.reading)[-1] == "memory"
-    for ceiling in [*found.arithmetic.values(), *found.reading.values()]:
+    slower = [ceiling for others in found.others.values() for ceiling in others]
+    for ceiling in [*found.arithmetic.values(), *slower, *found.reading.values()]:
         for rate in (ceiling.one_core, ceiling.all_cores):
             assert 0 < rate.median <= rate.best
             assert rate.spread >= 0
@@ -98,8 +103,53 @@ def test_working_sets_fit_what_each_core_has() -> None:
     assert working_sets(target, 8) == {"L1": 2**13, "L2": 2**18, "L3": 2**21, "memory": 2**24}
 
 
+@needs_compiler
+@pytest.mark.parametrize("flag, kernel", [("amx_int8", "int8-matrix"), ("amx_bf16", "bf16-matrix")])
+def test_the_ceiling_is_that_of_tiles_where_there_are_tiles(
+    found: Probe, flag: str, kernel: str
+) -> None:
+    if flag not in host().features:
+        pytest.skip(f"this processor has no {flag}")
+    if kernel in found.absent:
+        pytest.skip(found.absent[kernel])
+    precision = kernel.partition("-")[0]
+    (vectors,) = found.others[precision]
+    assert "tiles" in found.arithmetic[precision].instruction
+    assert "512 bits" in vectors.instruction
+    assert found.arithmetic[precision].one_core.best > vectors.one_core.best
+
+
+def test_the_fastest_of_several_instructions_is_the_ceiling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernels = {"fp32": "fma", "int8": "vpdpbusd", "int8-matrix": "tdpbusd", "bf16-matrix": ""}
+    kernels["read"] = "loads"
+    speeds = {"fp32": 1.0, "int8": 4.0, "int8-matrix": 32.0, "read": 2.0}
+
+    def run(*arguments: Any) -> dict[probing._Task, Rate]:
+        return {task: Rate(speeds[task[0]], speeds[task[0]], 0.0) for task in arguments[2]}
+
+    monkeypatch.setattr(probing, "compile_probe", lambda *_: Path("probe"))
+    monkeypatch.setattr(probing, "_kernels", lambda _: kernels)
+    monkeypatch.setattr(probing, "_run", run)
+    found = measure_probe(msgspec.structs.replace(host(), features=()))
+    assert [c.instruction for c in found.arithmetic.values()] == ["fma", "tdpbusd"]
+    assert [c.instruction for c in found.others["int8"]] == ["vpdpbusd"]
+    assert "lends no program the registers" in found.absent["bf16-matrix"]
+    assert "multiplies and adds bf16" in found.absent["bf16"]
+    assert found.absent.keys() == {"bf16-matrix", "bf16", "fp16"}
+
+
 def test_instructions_that_are_missing_are_told_from_old_compilers() -> None:
-    old = msgspec.structs.replace(host(), features=("avx512_bf16",))
-    assert "does not know avx512_bf16" in probing._why_absent("bf16", old, "/usr/bin/cc")
-    none = msgspec.structs.replace(host(), features=())
-    assert "no int8 dot product" in probing._why_absent("int8", none, "/usr/bin/cc")
+    old = msgspec.structs.replace(host(), features=("avx512_bf16", "amx_int8"))
+    found = probing._absent({}, old, "/usr/bin/cc")
+    assert "does not know avx512_bf16" in found["bf16"]
+    assert "does not know amx_int8" in found["int8-matrix"]
+    assert "no instruction that multiplies and adds int8" in found["int8"]
+    assert "bf16-matrix" not in found
+
+
+def test_another_program_measures_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = probing._place(tmp_path, {"cpu": "x"})
+    monkeypatch.setattr(probing, "SOURCE", "probe.py")
+    assert probing._place(tmp_path, {"cpu": "x"}) != place

@@ -43,6 +43,19 @@ def test_the_table_has_a_line_per_stack() -> None:
     assert "2.03/4.00×" in text
 
 
+def test_agreement_is_said_for_networks_of_a_reduced_precision() -> None:
+    frame = made_up_results()
+    row = find(frame, optimizations="int8", system="onnxruntime", model="resnet(8)")
+    text = " ".join(shown(results_table(frame)).split())
+    labels, scores = (number(100 * row[f"{name}_agreement"]) for name in ("label", "output"))
+    assert (
+        "resnet(8) · int8 agrees with ONNX Runtime in labels (scores within a step): "
+        f"onnxruntime {labels} % ({scores} %), " in text
+    )
+    assert "resnet(8) · float16 agrees with ONNX Runtime in labels: pytorch" in text
+    assert "resnet(8) · none agrees" not in text
+
+
 def test_long_names_wrap_and_markup_stays_text() -> None:
     frame = made_up_results().assign(
         model="[red]a network whose name is longer than a line of the terminal can ever hold[/red]",

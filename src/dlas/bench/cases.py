@@ -39,6 +39,7 @@ NETWORKS: Mapping[str, tuple[dict[str, Any], Task]] = {
     "resnext29-32x4d-cifar": ({"resnext": 29, "cardinality": 32, "base_width": 4}, CIFAR),
     "resnext29-8x64d-cifar": ({"resnext": 29, "cardinality": 8, "base_width": 64}, CIFAR),
 }
+FLOAT32 = "float32"
 #: The seven of the paper (arXiv:2311.08909, table 1).
 PAPER = tuple(NETWORKS)[:7]
 
@@ -47,12 +48,13 @@ PAPER = tuple(NETWORKS)[:7]
 class Case:
     """``draw`` gives the network. It computes the workload ``copies`` times: what is reported is
     the time of one. ``format``: the weight format that its zeros are for; only contenders in this
-    one or without a format take part."""
+    one or without a format take part. ``precisions``: those that the network is given in."""
 
     name: str
     draw: Callable[[], Network]
     copies: int = 1
     format: str = DENSE
+    precisions: tuple[str, ...] = (FLOAT32,)
 
 
 def network_cases(names: Sequence[str] = PAPER) -> list[Case]:
@@ -62,12 +64,15 @@ def network_cases(names: Sequence[str] = PAPER) -> list[Case]:
 
 def build(name: str) -> Network:
     """A network of the table, its weights and BatchNorm statistics random."""
+    return calibrated(drawn(name))
+
+
+def drawn(name: str) -> Network:
+    """The same, its BatchNorm statistics not those of its weights: good for its shapes."""
     spec, (shape, classes) = NETWORKS[name]
     model = cast(Model, parse_member("models", spec, f"$.{name}"))
     empty = Split(np.empty(0, np.int64), lambda indices: np.empty((0, *shape), np.float32))
-    return calibrated(
-        model.build(Data(shape, tuple(map(str, range(classes))), empty, empty, empty))
-    )
+    return model.build(Data(shape, tuple(map(str, range(classes))), empty, empty, empty))
 
 
 def known(names: Sequence[str], table: Mapping[str, Any], what: str) -> list[str]:

@@ -8,27 +8,39 @@ from typing import Any, cast
 
 from msgspec import inspect
 
-from dlas.bench.cases import Case, known
+from dlas.bench.cases import FLOAT32, Case, known
 from dlas.layer import member, table
 from dlas.plan import DENSE
 from dlas.systems.base import System
 
 VENDOR = "vendor"
+#: Of an int8 network; they are images of noise, as its weights are.
+CALIBRATION_IMAGES = 8
+#: What makes a network of another precision.
+REDUCED: Mapping[str, Mapping[str, Any]] = {
+    "bfloat16": {"name": "bfloat16"},
+    "float16": {"name": "float16"},
+    "int8": {"name": "int8", "samples": CALIBRATION_IMAGES},
+}
+#: Algorithms that may take Winograd's, whose arithmetic is less than the layers'.
+WINOGRAD = ("winograd", "winograd4", "cheapest")
 #: The way that is meant to be fast; others are for study and take part when they are named.
 BEST_TUNING = "template"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """``precision``: what it computes in where the machine can; else float32. ``usual``: takes
-    part unless contenders are named. ``format``: of the algorithm's weights."""
+    """``given``: the precision of the network that it is given. ``precision``: what it computes in
+    where the machine can; else in that of the network. ``usual``: takes part unless contenders are
+    named. ``format``: of the algorithm's weights."""
 
     name: str
     system: Mapping[str, Any] = field(hash=False)
     algorithm: str = VENDOR
-    precision: str = "float32"
+    precision: str = FLOAT32
     usual: bool = True
     format: str = DENSE
+    given: str = FLOAT32
 
     @property
     def is_peer(self) -> bool:
@@ -37,7 +49,11 @@ class Contender:
 
     def takes(self, case: Case) -> bool:
         """Whether it takes part there."""
-        return self.format in (DENSE, case.format)
+        return self.format in (DENSE, case.format) and self.given in case.precisions
+
+    def optimizations(self) -> list[Mapping[str, Any]]:
+        """What makes its network, as in a stack."""
+        return [] if self.given == FLOAT32 else [REDUCED[self.given]]
 
     def choice(self) -> Mapping[str, str]:
         """Its algorithm, as in a stack."""

@@ -8,10 +8,10 @@ What fits neither way, such as a strided layer, stands alone, and its time inclu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from dlas.bench.cases import NETWORKS, Case, build, known
+from dlas.bench.cases import NETWORKS, Case, drawn, known
 from dlas.network import LayerRow, Network
 from dlas.network.builder import Builder
 
@@ -25,6 +25,13 @@ GROUPED_SHAPES = (
     (128, 28, (1, 2, 4, 8, 16, 32, 64, 128)),
     (256, 14, (1, 2, 4, 8, 16, 32, 64, 128, 256)),
 )
+#: Layers of a kind that have a place of their own, like ``resnet18-cifar-3x3``.
+KINDS: Mapping[str, Callable[[Workload], bool]] = {
+    "3x3": lambda work: work.kernel == (3, 3) and work.groups == 1,
+    "1x1": lambda work: work.kernel == (1, 1) and work.groups == 1,
+    "depthwise": lambda work: work.groups == work.inputs > 1,
+}
+OF_A_KIND = {f"{network}-{kind}": (network, kind) for network in NETWORKS for kind in KINDS}
 USUAL = ("resnet18-cifar", "resnet50", "mobilenetv2", GROUPED)
 PLACES: Mapping[str, object] = {**NETWORKS, GROUPED: GROUPED_SHAPES}
 
@@ -122,10 +129,18 @@ def layer_cases(places: Sequence[str] = USUAL) -> list[Case]:
     return [work.case() for work in found]
 
 
+def kind_cases(place: str) -> list[Case]:
+    """The distinct convolutions of one of ``OF_A_KIND`` that fit onto themselves, or there and
+    back."""
+    network, kind = OF_A_KIND[place]
+    found = dict.fromkeys(map(_there_and_back, filter(KINDS[kind], workloads(network))))
+    return [work.case() for work in found if work.is_chain or work.returns]
+
+
 def workloads(place: str) -> Iterator[Workload]:
     """Those of a place, in its order; some more than once."""
     if place != GROUPED:
-        yield from (Workload.of(row) for row in build(place).layers if row.op == "conv")
+        yield from (Workload.of(row) for row in drawn(place).layers if row.op == "conv")
         return
     for channels, side, counts in GROUPED_SHAPES:
         for groups in counts:

@@ -16,7 +16,7 @@ from dlas.measure.statistics import Estimate, paired_ratio
 from dlas.plan import DENSE
 
 #: The kind of arithmetic whose measured ceiling a precision is judged by.
-CEILINGS = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
+CEILINGS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8"}
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -50,6 +50,17 @@ class SparseRow(Row, frozen=True):
     measured_speedup: float | None
 
 
+class PrecisionRow(Row, frozen=True):
+    """The same of a network in several precisions. ``ratio_to_any_peer``: time / that of the
+    fastest peer in whichever precision. ``speedup_over_float32``: the time of the same system's
+    fastest contender in float32 without Winograd / this one's; None where there is no such. Both
+    round by round. ``emulated`` says how it computes in a wider type than it is given."""
+
+    ratio_to_any_peer: float | None
+    speedup_over_float32: float | None
+    emulated: str
+
+
 class Fault(msgspec.Struct, frozen=True):
     """Why there is no row of numbers."""
 
@@ -61,7 +72,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 class Timed(NamedTuple):
     """A contender's latency for a whole case: of all samples, and the median of every round.
-    Rounds of one ``group`` were taken side by side."""
+    Rounds of one ``group`` were taken side by side. ``winograd``: its algorithm may be Winograd's;
+    ``emulated``: how it computes in a wider type than ``precision``."""
 
     contender: str
     is_peer: bool
@@ -70,6 +82,9 @@ class Timed(NamedTuple):
     rounds_s: Sequence[float]
     group: str
     format: str = DENSE
+    system: str = ""
+    winograd: bool = False
+    emulated: str = ""
 
 
 class Mean(NamedTuple):
@@ -129,6 +144,27 @@ def sparse_rows_of(
         )
         for row, one in zip(rows, timed, strict=True)
     ]
+
+
+def precision_rows_of(rows: Sequence[Row], timed: Sequence[Timed]) -> list[PrecisionRow]:
+    """The rows, one for each timed, of a network in several precisions."""
+    rival = _fastest([one for one in timed if one.is_peer])
+    found = []
+    for row, one in zip(rows, timed, strict=True):
+        base = _fastest([other for other in _unreduced(timed) if other.system == one.system])
+        found.append(
+            PrecisionRow(
+                **msgspec.structs.asdict(row),
+                ratio_to_any_peer=_ratio(one, rival) if rival else None,
+                speedup_over_float32=_ratio(base, one) if base else None,
+                emulated=one.emulated,
+            )
+        )
+    return found
+
+
+def _unreduced(timed: Sequence[Timed]) -> list[Timed]:
+    return [one for one in timed if one.precision == "float32" and not one.winograd]
 
 
 def _best_peer(precision: str, timed: Sequence[Timed]) -> Timed | None:

@@ -15,8 +15,16 @@ from functools import partial
 from pathlib import Path
 
 from dlas.bench.cases import Case
-from dlas.bench.contenders import Contender
-from dlas.bench.rows import Fault, Row, Timed, peaks_of, rows_of, sparse_rows_of
+from dlas.bench.contenders import CALIBRATION_IMAGES, WINOGRAD, Contender
+from dlas.bench.rows import (
+    Fault,
+    Row,
+    Timed,
+    peaks_of,
+    precision_rows_of,
+    rows_of,
+    sparse_rows_of,
+)
 from dlas.context import silent
 from dlas.executable import read_header
 from dlas.hardware.base import Hardware
@@ -112,12 +120,13 @@ def _part(watch: Watch, begin: float, length: float, prefix: str = "") -> Watch:
 
 
 def _stack(file: Path, network: Network, contender: Contender, threads: int) -> Stack:
-    shape = list(network.input_shape)
-    dataset = {"shape": shape, "classes": network.classes, "train": 1, "calibration": 1, "test": 2}
+    images = {"train": 1, "calibration": CALIBRATION_IMAGES, "test": 2}
+    task = {"shape": list(network.input_shape), "classes": network.classes}
     return Stack.parse(
         {
-            "dataset": {"name": "synthetic", **dataset},
+            "dataset": {"name": "synthetic", **task, **images},
             "model": {"onnx": str(file)},
+            "optimizations": contender.optimizations(),
             "algorithm": contender.choice(),
             "system": {**contender.system, "threads": threads},
             "hardware": "null",  # compiling knows nothing of it
@@ -215,9 +224,9 @@ def _finished(
             sentence = f"{outcome.status.replace('_', ' ')}: {outcome.message}"
             faults.append(Fault(case.name, contender.name, contender.precision, sentence))
             continue
-        # A system that computes in another type than the network's float32 says so.
-        narrowed = bool(read_header(folder).emulated)
-        precision = contender.precision if narrowed else "float32"
+        # A system that computes in another type than the network's says so.
+        emulated, asked = read_header(folder).emulated, contender.precision != contender.given
+        precision = contender.precision if emulated else contender.given
         timed.append(
             Timed(
                 contender.name,
@@ -227,6 +236,9 @@ def _finished(
                 outcome.block_medians_s(),
                 outcome.group,
                 contender.format,
+                contender.system["name"],
+                contender.algorithm in WINOGRAD,
+                "" if asked else emulated,
             )
         )
         doubts += [flag for flag in outcome.warnings if flag.kind in _OF_MACHINE]
@@ -234,4 +246,6 @@ def _finished(
     if case.format != DENSE:
         expected = network.macs / max(1, network.effective_macs)
         rows = sparse_rows_of(rows, timed, network.sparsity, expected)
+    elif len(case.precisions) > 1:
+        rows = precision_rows_of(rows, timed)
     return Finished(case.name, [*rows, *faults], doubts)

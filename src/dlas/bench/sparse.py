@@ -11,7 +11,7 @@ from dlas.algorithms.formats import weight_format
 from dlas.bench.calibration import calibrated
 from dlas.bench.cases import NETWORKS, Case, build, known
 from dlas.bench.contenders import BEST_TUNING, PEERS, Contender, ours
-from dlas.bench.layers import workloads
+from dlas.bench.layers import OF_A_KIND, kind_cases
 from dlas.errors import InputError
 from dlas.layer import member
 from dlas.network import Network
@@ -22,11 +22,10 @@ from dlas.plan import DENSE, KEPT
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 #: Single weights, and blocks that are zero as a whole.
 FORMATS = ("csr", "bsr_16x1")
-#: The distinct 3×3 convolutions of this network, each by itself.
-LAYERS_OF = "resnet18-cifar"
-LAYERS = f"{LAYERS_OF}-3x3"
+#: Distinct convolutions, each by itself.
+LAYERS = "resnet18-cifar-3x3"
 USUAL = (LAYERS, "resnet18-cifar", "vgg16-cifar", "resnet50", "mobilenetv2-cifar", "mobilenetv2")
-PLACES: Mapping[str, object] = {**NETWORKS, LAYERS: LAYERS_OF}
+PLACES: Mapping[str, object] = {**NETWORKS, LAYERS: OF_A_KIND[LAYERS]}
 
 #: Peers that compute in float32 with their usual kernels.
 _PEERS = ("onnxruntime", "openvino")
@@ -94,11 +93,8 @@ def with_zeros(draw: Callable[[], Network], share: float, name: str) -> Network:
 
 
 def _cases(place: str) -> list[Case]:
-    """Without zeros. Of the layers those that fit onto themselves."""
-    if place != LAYERS:
-        return [Case(place, partial(_built, place))]
-    distinct = dict.fromkeys(workloads(LAYERS_OF))
-    return [work.case() for work in distinct if work.kernel == (3, 3) and work.is_chain]
+    """Without zeros."""
+    return kind_cases(place) if place == LAYERS else [Case(place, partial(_built, place))]
 
 
 def _is_usual(one: Contender, algorithms: Sequence[str]) -> bool:

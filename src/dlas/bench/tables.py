@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from dlas.bench.rows import Fault, Row, SparseRow, geometric_mean, means
+from dlas.bench.rows import Fault, PrecisionRow, Row, SparseRow, geometric_mean, means
 from dlas.measure.conditions import Flag
 from dlas.measure.statistics import Estimate
 from dlas.plan import DENSE
@@ -21,7 +21,7 @@ _SHORT = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 def case_table(rows: Sequence[Row | Fault]) -> Table:
     """Every row, the fastest contender of a case first; of one that failed how it ended."""
     table = _table("medians, 95 % intervals", "case, contender")
-    columns = _SPARSE if any(isinstance(row, SparseRow) for row in rows) else _DENSE
+    columns = next((_COLUMNS[type(row)] for row in rows if isinstance(row, Row)), _DENSE)
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for case in dict.fromkeys(row.case for row in rows):
@@ -45,15 +45,20 @@ def _speed(row: Row | Fault) -> tuple[bool, float]:
 def _cells(row: Row | Fault, columns: _Columns) -> list[str]:
     if isinstance(row, Fault):
         return [
-            f"  {row.contender}",
+            f"  {_name(row)}",
             _SHORT.get(row.precision, row.precision),
             row.error.partition(":")[0],
         ]
     return [
-        f"  {row.contender}",
+        f"  {_name(row)}",
         _SHORT.get(row.precision, row.precision),
         *(cell(row) for cell in columns.values()),
     ]
+
+
+def _name(row: Row | Fault) -> str:
+    """Without the precision, which stands beside it."""
+    return row.contender.removesuffix(f"-{row.precision}")
 
 
 def mean_table(rows: Sequence[Row | Fault]) -> Table:
@@ -87,6 +92,48 @@ def speedup_table(rows: Sequence[Row | Fault]) -> Table:
             contender, "f32", zeros, str(len(group)), *numbers, _ratio(geometric_mean(ratios))
         )
     return table
+
+
+def precision_table(rows: Sequence[Row | Fault]) -> Table:
+    """Geometric means by precision and contender: time / the best peer's in the same precision
+    with the worst case, / the best peer's in any, and the speedup over float32 (each contender's
+    over that of its own system)."""
+    table = _table("geometric means", "contender")
+    for heading in ("cases", "of peak", "× peer", "worst", "× any", "over f32"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    found = [row for row in rows if isinstance(row, PrecisionRow)]
+    for precision in dict.fromkeys(row.precision for row in found):
+        table.add_section()
+        groups: dict[str, list[PrecisionRow]] = {}
+        for row in found:
+            if row.precision == precision:
+                groups.setdefault(row.contender, []).append(row)
+        for group in groups.values():
+            peer = [row.ratio_to_best_peer for row in group]
+            numbers = (
+                str(len(group)),
+                _share(_mean([row.share_of_peak for row in group])),
+                _ratio(_mean(peer)),
+                _ratio(max(filter(None, peer), default=None)),
+                _ratio(_mean([row.ratio_to_any_peer for row in group])),
+                _times(_mean([row.speedup_over_float32 for row in group])),
+            )
+            table.add_row(_name(group[0]), _SHORT.get(precision, precision), *numbers)
+    return table
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return geometric_mean([value for value in values if value is not None])
+
+
+def emulated_lines(rows: Sequence[Row | Fault]) -> list[str]:
+    """A sentence for each contender that computes in a wider type than it is given."""
+    said = {
+        row.contender: row.emulated
+        for row in rows
+        if isinstance(row, PrecisionRow) and row.emulated
+    }
+    return [f"{contender}: {sentence}" for contender, sentence in said.items()]
 
 
 def _table(title: str, first: str) -> Table:
@@ -140,6 +187,10 @@ def _sparse(cell: Callable[[SparseRow], str]) -> Callable[[Row], str]:
     return lambda row: cell(row) if isinstance(row, SparseRow) else ABSENT
 
 
+def _precise(cell: Callable[[PrecisionRow], str]) -> Callable[[Row], str]:
+    return lambda row: cell(row) if isinstance(row, PrecisionRow) else ABSENT
+
+
 _Columns = Mapping[str, Callable[[Row], str]]
 _TIME: _Columns = {"ms": lambda row: f"{1e3 * row.median_s:.4g}", "±": _half_width}
 _PEER: _Columns = {"× peer": lambda row: _ratio(row.ratio_to_best_peer)}
@@ -155,3 +206,10 @@ _SPARSE: _Columns = {
     "expected": _sparse(lambda row: _times(row.expected_speedup)),
     "measured": _sparse(lambda row: _times(row.measured_speedup)),
 }
+_PRECISION: _Columns = {
+    **_TIME,
+    "of peak": lambda row: _share(row.share_of_peak),
+    **_PEER,
+    "over f32": _precise(lambda row: _times(row.speedup_over_float32)),
+}
+_COLUMNS = {Row: _DENSE, SparseRow: _SPARSE, PrecisionRow: _PRECISION}

@@ -21,6 +21,8 @@ app = typer.Typer(
 
 #: Layers compile in a moment: starting the compilers takes longer, so many share one start.
 LAYERS_TOGETHER = 12
+#: Where whole networks are among them, whose executables take gigabytes.
+CASES_TOGETHER = 3
 
 JsonOption = Annotated[
     Path | None, typer.Option("--json", help="Write the rows here, anew after every case.")
@@ -114,6 +116,35 @@ def sparse(
     _run(Bench(cases, chosen, device, threads, len(found), store), json)
 
 
+@app.command()
+def precision(
+    json: JsonOption = None,
+    threads: ThreadsOption = 1,
+    networks: Annotated[
+        str,
+        typer.Option(
+            help="Networks, and NETWORK-3x3, -1x1 or -depthwise for its layers of that kind "
+            "(resnet18-cifar-3x3, resnet50-1x1, mobilenetv2-depthwise, the paper's seven)."
+        ),
+    ] = "",
+    precisions: Annotated[
+        str, typer.Option(help="Besides float32, with commas between them (all).")
+    ] = "bfloat16,float16,int8",
+    contenders: ContendersOption = "",
+    time_budget: BudgetOption = 2.0,
+    store: KeepOption = None,
+) -> None:
+    """Layers and networks in float32, bfloat16, float16 and int8."""
+    from dlas.bench.contenders import choose
+    from dlas.bench.precision import USUAL, precision_cases, precision_contenders
+    from dlas.bench.run import Bench
+
+    cases = precision_cases(_names(networks) or USUAL, _names(precisions))
+    chosen = choose(_names(contenders), precision_contenders())
+    device = _this_machine(time_budget)
+    _run(Bench(cases, chosen, device, threads, CASES_TOGETHER, store), json)
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -129,12 +160,14 @@ def _run(bench: Bench, json: Path | None) -> None:
     """Write the rows after every case, and print the tables; after Ctrl-C those of what is done."""
     from rich.console import Console
 
-    from dlas.bench.rows import Fault, Row, SparseRow, write_rows
+    from dlas.bench.rows import Fault, PrecisionRow, Row, SparseRow, write_rows
     from dlas.bench.tables import (
         case_table,
         doubt_lines,
+        emulated_lines,
         fault_lines,
         mean_table,
+        precision_table,
         speedup_table,
     )
     from dlas.cli.progress import Left
@@ -159,8 +192,11 @@ def _run(bench: Bench, json: Path | None) -> None:
     if rows:
         console.print(case_table(rows), *fault_lines(rows), sep="\n", markup=False, highlight=False)
         console.print()
-        with_zeros = any(isinstance(row, SparseRow) for row in rows)
-        console.print(speedup_table(rows) if with_zeros else mean_table(rows))
+        kind = next((type(row) for row in rows if isinstance(row, Row)), Row)
+        means = {SparseRow: speedup_table, PrecisionRow: precision_table}.get(kind, mean_table)
+        console.print(means(rows))
+        for line in emulated_lines(rows):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
     for line in doubt_lines(doubts, sum(isinstance(row, Row) for row in rows)):
         console.print(line, style="yellow", soft_wrap=True, markup=False)
     if stopped:

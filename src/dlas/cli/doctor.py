@@ -61,9 +61,11 @@ def _ceilings(probe: Probe) -> RenderableType:
     rows = Table(title="at most, measured", title_justify="left", title_style="bold")
     for heading in ("what", "by", "one core", "all cores"):
         rows.add_column(heading)
-    for name, ceiling in probe.arithmetic.items():
-        both = (f"{rate.best / 1e9:.0f} Gop/s" for rate in (ceiling.one_core, ceiling.all_cores))
-        rows.add_row(name, ceiling.instruction, *both)
+    for name, best in probe.arithmetic.items():
+        for ceiling in (best, *probe.others.get(name, ())):
+            rates = ceiling.one_core, ceiling.all_cores
+            both = (f"{rate.best / 1e9:.0f} Gop/s" for rate in rates)
+            rows.add_row(name if ceiling is best else "", ceiling.instruction, *both)
     for level, ceiling in probe.reading.items():
         both = (f"{rate.best / 1e9:.0f} GB/s" for rate in (ceiling.one_core, ceiling.all_cores))
         rows.add_row(f"read {level}", f"{ceiling.working_set_bytes / 2**20:.3g} MiB", *both)

@@ -1,15 +1,18 @@
 /* The ceilings of a processor: multiply-adds that stay in registers, and reads of a working set.
  *
- *   probe list                                        the kernels this build has, "name instruction"
+ *   probe list                                        the kernels this build has, "name instruction";
+ *                                                     no instruction where the system refuses it
  *   probe REPEATS SECONDS CPU[,CPU...] TASK [TASK...]  a TASK is kernel:threads:bytes
  *
  * Every task is run once per round for about SECONDS, REPEATS rounds, so that drift meets all tasks
- * alike. Each run prints "task-index amount seconds": operations (2 per multiply-add), bytes read or,
+ * alike; one that cannot be so short, in the first rounds only, five at least. Each run prints "task-index amount seconds": operations (2 per multiply-add), bytes read or,
  * for "clock", cycles; summed over its threads. Thread i runs on the i-th CPU of the list. */
 
 #ifdef __linux__
 #define _GNU_SOURCE
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 #include <pthread.h>
 #include <stdatomic.h>
@@ -78,80 +81,112 @@ static double fp32(long count, const void *buffer, size_t bytes) {
     return 2.0 * (WIDTH / 4) * ACCUMULATORS * count;
 }
 
-#if defined(__AVX512BF16__) && defined(__AVX512F__)
-#define BF16_INSTRUCTION "vdpbf16ps (512 bits)"
-typedef __m512 bf16_sum;
-typedef __m512bh bf16_pair;
-#define BF16_ONES (bf16_pair) _mm512_set1_epi16(0x3F80)
-#define BF16_SPLAT(v) _mm512_set1_ps(v)
-#define BF16_STEP(s, x) _mm512_dpbf16_ps(s, x, x)
-#define BF16_OPERATIONS 64
-#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
-#define BF16_INSTRUCTION "bfmmla"
-typedef float32x4_t bf16_sum;
-typedef bfloat16x8_t bf16_pair;
-#define BF16_ONES vreinterpretq_bf16_u16(vdupq_n_u16(0x3F80))
-#define BF16_SPLAT(v) vdupq_n_f32(v)
-#define BF16_STEP(s, x) vbfmmlaq_f32(s, x, x)
-#define BF16_OPERATIONS 32
+/* A kernel of narrow numbers is a type of sums, an operand and a step; all of them are this loop.
+ * Of several for one precision, the name of the others goes on after a dash. */
+#define LOOP(NAME, SUM, START, OPERAND, ONE, OPERATIONS)                 \
+    static double NAME(long count, const void *buffer, size_t bytes) {   \
+        (void)buffer, (void)bytes;                                       \
+        OPERAND x = ONE;                                                 \
+        SUM sums[ACCUMULATORS];                                          \
+        for (int i = 0; i < ACCUMULATORS; i++) sums[i] = START(i);       \
+        EACH(TAKE)                                                       \
+        for (long n = 0; n < count; n++) { EACH(NAME##_STEP) }           \
+        EACH(KEEP)                                                       \
+        return (double)(OPERATIONS) * ACCUMULATORS * count;              \
+    }
+#define TAKE(i) __typeof__(*sums) s##i = sums[i];
+
+#if defined(__AVX512FP16__)
+#define fp16_STEP(i) s##i = _mm512_fmadd_ph(s##i, x, x);
+LOOP(fp16, __m512h, _mm512_set1_ph, __m512h, _mm512_set1_ph((_Float16)0.5), 64)
+#define FP16 {"fp16", "vfmaddph (512 bits)", fp16},
+#elif defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+#define fp16_STEP(i) s##i = vfmaq_f16(x, s##i, x);
+LOOP(fp16, float16x8_t, vdupq_n_f16, float16x8_t, vdupq_n_f16((float16_t)0.5), 16)
+#define FP16 {"fp16", "fmla (8 float16)", fp16},
 #endif
 
-#ifdef BF16_INSTRUCTION
-static double bf16(long count, const void *buffer, size_t bytes) {
-    (void)buffer, (void)bytes;
-    bf16_pair x = BF16_ONES;
-#define SET(i) bf16_sum s##i = BF16_SPLAT(i);
-#define STEP(i) s##i = BF16_STEP(s##i, x);
-    EACH(SET)
-    for (long n = 0; n < count; n++) { EACH(STEP) }
-    EACH(KEEP)
-#undef SET
-#undef STEP
-    return (double)BF16_OPERATIONS * ACCUMULATORS * count;
-}
+#if defined(__AVX512BF16__) && defined(__AVX512F__)
+#define bf16_STEP(i) s##i = _mm512_dpbf16_ps(s##i, x, x);
+LOOP(bf16, __m512, _mm512_set1_ps, __m512bh, (__m512bh)_mm512_set1_epi16(0x3F80), 64)
+#define BF16 {"bf16", "vdpbf16ps (512 bits)", bf16},
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define bf16_STEP(i) s##i = vbfmmlaq_f32(s##i, x, x);
+LOOP(bf16, float32x4_t, vdupq_n_f32, bfloat16x8_t,
+     vreinterpretq_bf16_u16(vdupq_n_u16(0x3F80)), 32)
+#define BF16 {"bf16", "bfmmla", bf16},
 #endif
 
 #if defined(__AVX512VNNI__) && defined(__AVX512F__)
-#define INT8_INSTRUCTION "vpdpbusd (512 bits)"
-typedef __m512i int8_vector;
-#define INT8_SPLAT(v) _mm512_set1_epi8(v)
-#define INT8_STEP(s, x) _mm512_dpbusd_epi32(s, x, x)
-#define INT8_OPERATIONS 128
+#define int8_STEP(i) s##i = _mm512_dpbusd_epi32(s##i, x, x);
+LOOP(int8, __m512i, _mm512_set1_epi32, __m512i, _mm512_set1_epi8(1), 128)
+#define INT8 {"int8", "vpdpbusd (512 bits)", int8},
 #elif defined(__AVXVNNI__)
-#define INT8_INSTRUCTION "vpdpbusd (256 bits)"
-typedef __m256i int8_vector;
-#define INT8_SPLAT(v) _mm256_set1_epi8(v)
-#define INT8_STEP(s, x) _mm256_dpbusd_avx_epi32(s, x, x)
-#define INT8_OPERATIONS 64
-#elif defined(__ARM_FEATURE_MATMUL_INT8)
-#define INT8_INSTRUCTION "smmla"
-typedef int8x16_t int8_vector;
-#define INT8_SPLAT(v) vdupq_n_s8(v)
-#define INT8_STEP(s, x) \
-    vreinterpretq_s8_s32(vmmlaq_s32(vreinterpretq_s32_s8(s), x, x))
-#define INT8_OPERATIONS 64
+#define int8_STEP(i) s##i = _mm256_dpbusd_avx_epi32(s##i, x, x);
+LOOP(int8, __m256i, _mm256_set1_epi32, __m256i, _mm256_set1_epi8(1), 64)
+#define INT8 {"int8", "vpdpbusd (256 bits)", int8},
 #elif defined(__ARM_FEATURE_DOTPROD)
-#define INT8_INSTRUCTION "sdot"
-typedef int8x16_t int8_vector;
-#define INT8_SPLAT(v) vdupq_n_s8(v)
-#define INT8_STEP(s, x) \
-    vreinterpretq_s8_s32(vdotq_s32(vreinterpretq_s32_s8(s), x, x))
-#define INT8_OPERATIONS 32
+#define int8_STEP(i) s##i = vdotq_s32(s##i, x, x);
+LOOP(int8, int32x4_t, vdupq_n_s32, int8x16_t, vdupq_n_s8(1), 32)
+#define INT8 {"int8", "sdot", int8},
+#endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+#define int8_matrix_STEP(i) s##i = vmmlaq_s32(s##i, x, x);
+LOOP(int8_matrix, int32x4_t, vdupq_n_s32, int8x16_t, vdupq_n_s8(1), 64)
+#define INT8_MATRIX {"int8-matrix", "smmla", int8_matrix},
 #endif
 
-#ifdef INT8_INSTRUCTION
-static double int8(long count, const void *buffer, size_t bytes) {
-    (void)buffer, (void)bytes;
-    int8_vector x = INT8_SPLAT(1);
-#define SET(i) int8_vector s##i = INT8_SPLAT(i);
-#define STEP(i) s##i = INT8_STEP(s##i, x);
-    EACH(SET)
-    for (long n = 0; n < count; n++) { EACH(STEP) }
-    EACH(KEEP)
-#undef SET
-#undef STEP
-    return (double)INT8_OPERATIONS * ACCUMULATORS * count;
+/* Tiles: a matrix of 16 × 16 sums in one instruction. Linux lends them to a process that asks. */
+#if defined(__AMX_TILE__) && defined(__linux__)
+#define TILES
+static int tiles_lent(void) {
+    enum { REQUEST = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
 }
+
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_shapes;
+
+/* Four sums of two by two operands: as many as hide the latency. ``BYTE``: of an operand. */
+#define TILE_LOOP(NAME, MULTIPLY, BYTE, OPERATIONS)                            \
+    static double NAME(long count, const void *buffer, size_t bytes) {         \
+        (void)buffer, (void)bytes;                                             \
+        tile_shapes shapes = {.palette = 1};                                   \
+        for (int i = 0; i < 8; i++) shapes.row_bytes[i] = 64, shapes.rows[i] = 16; \
+        char operand[1024], sums[1024];                                        \
+        memset(operand, BYTE, sizeof operand);                                 \
+        _tile_loadconfig(&shapes);                                             \
+        _tile_zero(0);                                                         \
+        _tile_zero(1);                                                         \
+        _tile_zero(2);                                                         \
+        _tile_zero(3);                                                         \
+        _tile_loadd(4, operand, 64);                                           \
+        _tile_loadd(5, operand, 64);                                           \
+        _tile_loadd(6, operand, 64);                                           \
+        _tile_loadd(7, operand, 64);                                           \
+        for (long n = 0; n < count; n++) {                                     \
+            MULTIPLY(0, 4, 6);                                                 \
+            MULTIPLY(1, 4, 7);                                                 \
+            MULTIPLY(2, 5, 6);                                                 \
+            MULTIPLY(3, 5, 7);                                                 \
+        }                                                                      \
+        _tile_stored(0, sums, 64);                                             \
+        keep(sums, sizeof sums);                                               \
+        _tile_release();                                                       \
+        return 2.0 * 4 * (OPERATIONS) * count;                                 \
+    }
+
+#ifdef __AMX_BF16__
+TILE_LOOP(bf16_matrix, _tile_dpbf16ps, 0x3C, 16 * 16 * 32)
+#define BF16_MATRIX {"bf16-matrix", "tdpbf16ps (tiles)", bf16_matrix},
+#endif
+#ifdef __AMX_INT8__
+TILE_LOOP(int8_matrix, _tile_dpbusd, 1, 16 * 16 * 64)
+#define INT8_MATRIX {"int8-matrix", "tdpbusd (tiles)", int8_matrix},
+#endif
 #endif
 
 static double read_all(long count, const void *buffer, size_t bytes) {
@@ -192,11 +227,20 @@ static double clock_cycles(long count, const void *buffer, size_t bytes) {
 
 static const kernel KERNELS[] = {
     {"fp32", VECTOR_INSTRUCTION, fp32},
-#ifdef BF16_INSTRUCTION
-    {"bf16", BF16_INSTRUCTION, bf16},
+#ifdef FP16
+    FP16
 #endif
-#ifdef INT8_INSTRUCTION
-    {"int8", INT8_INSTRUCTION, int8},
+#ifdef BF16
+    BF16
+#endif
+#ifdef BF16_MATRIX
+    BF16_MATRIX
+#endif
+#ifdef INT8
+    INT8
+#endif
+#ifdef INT8_MATRIX
+    INT8_MATRIX
 #endif
 #ifdef CLOCK_INSTRUCTION
     {"clock", CLOCK_INSTRUCTION, clock_cycles},
@@ -211,6 +255,7 @@ typedef struct {
     int threads;
     size_t bytes;
     long count;
+    int rounds;
 } task;
 
 typedef struct {
@@ -282,6 +327,16 @@ static void run(const task *t, long count, double *amount, double *seconds) {
     *seconds = end_s - start_s;
 }
 
+/* Before the threads start, which inherit what the process was lent. */
+static int refused(const kernel *k) {
+#ifdef TILES
+    return strstr(k->instruction, "(tiles)") && !tiles_lent();
+#else
+    (void)k;
+    return 0;
+#endif
+}
+
 static int usage(void) {
     fprintf(stderr, "usage: probe list | probe REPEATS SECONDS CPUS KERNEL:THREADS:BYTES...\n");
     return 2;
@@ -295,7 +350,7 @@ static int parse(const char *text, task *t) {
     for (size_t k = 0; k < KERNEL_COUNT; k++)
         if (!strcmp(name, KERNELS[k].name)) {
             t->kernel = &KERNELS[k];
-            return 1;
+            return !refused(t->kernel);
         }
     return 0;
 }
@@ -303,7 +358,7 @@ static int parse(const char *text, task *t) {
 int main(int argc, char **argv) {
     if (argc == 2 && !strcmp(argv[1], "list")) {
         for (size_t k = 0; k < KERNEL_COUNT; k++)
-            printf("%s %s\n", KERNELS[k].name, KERNELS[k].instruction);
+            printf("%s %s\n", KERNELS[k].name, refused(&KERNELS[k]) ? "" : KERNELS[k].instruction);
         return 0;
     }
     if (argc < 5) return usage();
@@ -322,9 +377,15 @@ int main(int argc, char **argv) {
             if (seconds >= target_s / 4) break;
         }
         all[i].count = (long)(all[i].count * target_s / seconds) + 1;
+        all[i].rounds = repeats;
+        if (all[i].count == 1 && seconds > target_s && repeats > 5) {
+            int fitting = (int)(repeats * target_s / seconds);
+            all[i].rounds = fitting > 5 ? fitting : 5;
+        }
     }
     for (int round = 0; round < repeats; round++)
         for (int i = 0; i < tasks; i++) {
+            if (round >= all[i].rounds) continue;
             run(&all[i], all[i].count, &amount, &seconds);
             printf("%d %.17g %.17g\n", i, amount, seconds);
         }

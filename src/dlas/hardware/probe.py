@@ -24,15 +24,21 @@ from dlas.measure.statistics import median, spread
 from dlas.target.linux import one_per_core
 from dlas.target.target import Target, host
 
+REFUSED = "the operating system lends no program the registers for it (arch_prctl)"
 #: Short runs, and many: on a machine that others use, some fall between the others' turns.
 REPEATS, RUN_S = 30, 0.005
+SOURCE = "probe.c"
 TIMEOUT_S = 120.0
-ARITHMETIC = ("fp32", "bf16", "int8")
+ARITHMETIC = ("fp32", "fp16", "bf16", "int8")
 #: The features of which one is needed; fp32 needs none.
 _NEEDS = {
+    "fp16": ("avx512_fp16", "asimdhp"),
     "bf16": ("avx512_bf16", "bf16"),
-    "int8": ("avx512_vnni", "avx_vnni", "asimddp", "i8mm"),
+    "int8": ("avx512_vnni", "avx_vnni", "asimddp"),
 }
+#: Instructions on whole matrices. Most processors have none, so only those are missed that this
+#: one has.
+_MATRIX = {"bf16-matrix": ("amx_bf16",), "int8-matrix": ("amx_int8", "i8mm")}
 _Task = tuple[str, int, int]  # kernel, threads, bytes per thread
 _CPU_FLAGS: tuple[list[str], ...] = (
     ["-march=native"],
@@ -60,8 +66,10 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """``arithmetic``: fp32, bf16, int8 (operations/s); ``reading``: L1, L2, L3, memory (bytes/s);
-    ``clock_hz``: the running frequency; ``absent``: what could not be measured, with a sentence."""
+    """``arithmetic``: fp32, fp16, bf16, int8 (operations/s), each by the fastest instruction that
+    this machine has; ``others``: by its other instructions, the faster first; ``reading``: L1, L2,
+    L3, memory (bytes/s); ``clock_hz``: the running frequency; ``absent``: what could not be
+    measured, with a sentence."""
 
     fingerprint: dict[str, str]
     taken_at: str
@@ -69,6 +77,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     compiler: str
     cores: int
     arithmetic: dict[str, Ceiling]
+    others: dict[str, tuple[Ceiling, ...]] = {}
     reading: dict[str, Ceiling]
     clock_hz: Rate | None
     absent: dict[str, str]
@@ -98,7 +107,10 @@ def read_probe(folder: Path, fingerprint: Mapping[str, str]) -> Probe | None:
 
 
 def _place(folder: Path, fingerprint: Mapping[str, str]) -> Path:
-    digest = hashlib.sha256(msgspec.json.encode(sorted(fingerprint.items()))).hexdigest()
+    """Another for every program: what an older one measured may be less than what there is."""
+    program = (files(__package__) / SOURCE).read_bytes()
+    named = msgspec.json.encode(sorted(fingerprint.items()))
+    digest = hashlib.sha256(program + named).hexdigest()
     return folder / f"probe-{digest[:16]}.json"
 
 
@@ -116,10 +128,11 @@ def measure_probe(
         with tempfile.TemporaryDirectory(prefix="dlas-probe-") as folder:
             program = compile_probe(compiler, Path(folder))
             kernels = _kernels(program)
-            tasks = [(k, n, 0) for k in kernels if k != "read" for n in (1, len(cpus))]
+            running = [k for k, instruction in kernels.items() if instruction and k != "read"]
+            tasks = [(k, n, 0) for k in running for n in (1, len(cpus))]
             tasks += [("read", n, size) for size in sets.values() for n in (1, len(cpus))]
             rates = _run(program, cpus, tasks, repeats, run_s)
-        absent = {k: _why_absent(k, target, compiler) for k in _NEEDS if k not in kernels}
+        absent = _absent(kernels, target, compiler)
     except InputError as error:
         absent = dict.fromkeys((*ARITHMETIC, "read", "clock"), str(error))
 
@@ -127,13 +140,21 @@ def measure_probe(
         one, every = rates[kernel, 1, size], rates[kernel, len(cpus), size]
         return Ceiling(kernels[kernel], one, every, size)
 
+    by_precision = {
+        precision: sorted(
+            (ceiling(k) for k in kernels if _precision(k) == precision and (k, 1, 0) in rates),
+            key=lambda found: -found.one_core.best,
+        )
+        for precision in ARITHMETIC
+    }
     return Probe(
         fingerprint=target.fingerprint(),
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
         load_average=os.getloadavg()[0],
         compiler=compiler or "",
         cores=len(cpus),
-        arithmetic={k: ceiling(k) for k in ARITHMETIC if (k, 1, 0) in rates},
+        arithmetic={name: found[0] for name, found in by_precision.items() if found},
+        others={name: tuple(found[1:]) for name, found in by_precision.items() if found[1:]},
         reading={level: ceiling("read", s) for level, s in sets.items() if ("read", 1, s) in rates},
         clock_hz=rates.get(("clock", 1, 0)),
         absent=absent,
@@ -152,7 +173,7 @@ def compile_probe(compiler: str | None, folder: Path) -> Path:
         raise InputError("there is no C compiler (cc, gcc, clang or $CC): install one, like gcc")
     program = folder / "probe"
     said = ""
-    with as_file(files("dlas.hardware") / "probe.c") as source:
+    with as_file(files(__package__) / SOURCE) as source:
         for flags in _CPU_FLAGS:
             command = [compiler, "-O3", *flags, "-o", str(program), str(source), "-lpthread"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -179,8 +200,13 @@ def _whole_lines(size: int) -> int:
 
 
 def _kernels(program: Path) -> dict[str, str]:
+    """A kernel's instruction; "" where the operating system refuses it."""
     pairs = (line.partition(" ") for line in _call([str(program), "list"]))
     return {name: instruction for name, _, instruction in pairs}
+
+
+def _precision(kernel: str) -> str:
+    return kernel.partition("-")[0]
 
 
 def _run(
@@ -213,9 +239,20 @@ def _call(command: Sequence[str]) -> list[str]:
     return done.stdout.splitlines()
 
 
-def _why_absent(kernel: str, target: Target, compiler: str | None) -> str:
-    has = [flag for flag in _NEEDS[kernel] if flag in target.features]
+def _absent(kernels: Mapping[str, str], target: Target, compiler: str | None) -> dict[str, str]:
+    """Why there is no ceiling of a precision, or none by an instruction that this processor has."""
+    found = {k: _why_absent(k, needs, target, compiler) for k, needs in _NEEDS.items()}
+    for kernel, needs in _MATRIX.items():
+        if any(flag in target.features for flag in needs):
+            found[kernel] = _why_absent(kernel, needs, target, compiler)
+    there = {*kernels, *(_precision(k) for k, instruction in kernels.items() if instruction)}
+    refused = {k: REFUSED for k, instruction in kernels.items() if not instruction}
+    return {k: why for k, why in found.items() if k not in there} | refused
+
+
+def _why_absent(kernel: str, needs: Sequence[str], target: Target, compiler: str | None) -> str:
+    has = [flag for flag in needs if flag in target.features]
     if has:
         return f"{compiler} does not know {has[0]}, which this processor has: install a newer one"
-    needed = ", ".join(_NEEDS[kernel])
-    return f"this processor has no {kernel} dot product instruction ({needed})"
+    needed = ", ".join(needs)
+    return f"this processor has no instruction that multiplies and adds {kernel} ({needed})"

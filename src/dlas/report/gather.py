@@ -59,6 +59,7 @@ def _machines(store: Store, leaves: Sequence[Node]) -> Iterable[Machine]:
             isa=tools["isa"].partition(" ")[0],
             memory_bytes=int(tools["memory_gib"]) * 2**30,
             fp32_flops=_best(arithmetic.get("fp32")),
+            fp16_flops=_best(arithmetic.get("fp16")),
             bf16_flops=_best(arithmetic.get("bf16")),
             int8_ops=_best(arithmetic.get("int8")),
             bandwidth_bytes_s=_best(probe.reading.get("memory")) if probe else None,

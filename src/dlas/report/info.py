@@ -16,6 +16,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     isa: str = ""
     memory_bytes: int | None = None
     fp32_flops: float | None = None
+    fp16_flops: float | None = None
     bf16_flops: float | None = None
     int8_ops: float | None = None
     bandwidth_bytes_s: float | None = None

@@ -21,6 +21,7 @@ from dlas.errors import StoreError
 from dlas.report.headline import headline
 from dlas.report.info import ReportInfo
 from dlas.report.payload import payload, script_json
+from dlas.report.precisions import precision_tables
 from dlas.report.quantities import count, number, scaled, times
 from dlas.report.rows import STATUS_WORDS, absences, engine, measured, name, ready, tasks
 from dlas.store.schema import RESULTS
@@ -65,6 +66,7 @@ def render(frame: pd.DataFrame, info: ReportInfo) -> str:
         headlines=_headlines(stacks, info),
         tally=_tally(stacks),
         promises=_promises(stacks),
+        precisions=precision_tables(stacks),
         absences=absences(stacks),
         doubts=_doubts(stacks),
         has_energy=bool(stacks["energy_j"].notna().any()),

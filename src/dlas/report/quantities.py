@@ -40,6 +40,7 @@ QUANTITIES = {
         Quantity("accuracy", "Accuracy", "%", 100),
         Quantity("baseline_accuracy", "Accuracy before", "%", 100),
         Quantity("label_agreement", "Label agreement", "%", 100),
+        Quantity("output_agreement", "Output agreement", "%", 100),
         Quantity("latency_s", "Latency", "ms", 1e3),
         Quantity("first_run_s", "First run", "ms", 1e3),
         Quantity("measured_speedup", "Measured speedup", "×", 1),

@@ -94,7 +94,8 @@ function tableColumns() {
       ? `${shown("latency_s", numbers.latency_low_s[row])}–${shown("latency_s", numbers.latency_high_s[row])}` : "–",
   };
   const names = ["accuracy", "latency_s", "measured_speedup", "promised_speedup", "size_bytes",
-    "sparse_bytes", "effective_macs", "peak_bytes", "energy_j", "label_agreement"];
+    "sparse_bytes", "effective_macs", "peak_bytes", "energy_j", "label_agreement",
+    "output_agreement"];
   const filled = names.filter((name) => name === "latency_s" || numbers[name].some(known)).map(column);
   filled.splice(filled.findIndex(({ name }) => name === "latency_s") + 1, 0, interval);
   const state = { name: "status", label: "State", text: (row) => data.words[texts.status[row]] ?? texts.status[row] };

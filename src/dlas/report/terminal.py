@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +13,7 @@ from dlas.analysis.intervals import overlap
 from dlas.analysis.pareto import front_of
 from dlas.analysis.speedup import NONE
 from dlas.report.headline import headline
+from dlas.report.precisions import PLAIN
 from dlas.report.quantities import ABSENT, QUANTITIES, number, points, times
 from dlas.report.rows import absences, measured, name, ready, tasks, word
 
@@ -58,7 +61,7 @@ def results_table(frame: pd.DataFrame) -> RenderableType:
                 key = Text(row["key"][:_KEY_DIGITS], "dim")
                 choices = key, Text(row["optimizations"]), Text(row["engine"])
                 table.add_row(*choices, *_cells(row, notes.get(index)))
-        parts.append(table)
+        parts += [table, *_agreement(group)]
     return Group(*parts, *_notes(stacks))
 
 
@@ -110,6 +113,22 @@ def _cells(row: pd.Series, note: int | None = None) -> tuple[Text, Text, Text]:
     speedup = row["measured_speedup"], row["promised_speedup"]
     pair = [times(value)[:-1] if pd.notna(value) else ABSENT for value in speedup]
     return accuracy, latency, Text("/".join(pair) + "×")
+
+
+def _agreement(task: pd.DataFrame) -> Iterator[Text]:
+    """For each network of a reduced precision, how far its executables agree with ONNX Runtime."""
+    known = task[~task["precision"].isin(["", PLAIN]) & task["label_agreement"].notna()]
+    for (model, optimizations), rows in known.groupby(["model", "optimizations"], sort=False):
+        scores = rows["output_agreement"].notna().any()
+        what = "labels (scores within a step)" if scores else "labels"
+        line = Text(f"{model} · {optimizations} agrees with ONNX Runtime in {what}: ")
+        said = []
+        for _, row in rows.iterrows():
+            text = f"{row['engine']} {QUANTITIES['label_agreement'].text(row['label_agreement'])}"
+            if pd.notna(row["output_agreement"]):
+                text += f" ({QUANTITIES['output_agreement'].text(row['output_agreement'])})"
+            said.append(text)
+        yield line.append(", ".join(said))
 
 
 def _notes(stacks: pd.DataFrame) -> list[Text]:

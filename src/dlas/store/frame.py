@@ -79,9 +79,11 @@ def _row(
             promised *= numbers["promised_speedup"]
         if node.layer in ("models", "optimizations"):
             row.update({name: numbers[name] for name in _FROM_NETWORK}, promised_speedup=promised)
+            row["precision"] = outcome.facts.get("precision", "")
         if node.layer == "systems":
             row["accuracy"] = numbers["executed_accuracy"]
             row["label_agreement"] = numbers["label_agreement"]
+            row["output_agreement"] = numbers.get("output_agreement")
             row["emulated"] = outcome.facts.get("emulated", "")
     if measured:
         row.update(_measurement(measured[-1]))

@@ -49,6 +49,12 @@ METRICS = (
         "systems",
         "test labels equal to ONNX Runtime's on the same file",
     ),
+    Column(
+        "output_agreement",
+        "share",
+        "systems",
+        "scores of an int8 network at most one quantization step from ONNX Runtime's",
+    ),
     Column("compile_s", "s", "systems", "compiling"),
     Column("executable_bytes", "bytes", "systems", "the compiled files"),
 )
@@ -68,6 +74,13 @@ RESULTS = (
     Column("accuracy", "share", "systems", "top-1 as executed, in [0, 1]"),
     Column("baseline_accuracy", "share", "models", "top-1 of the network before optimization"),
     Column("label_agreement", "share", "systems", "test labels equal to ONNX Runtime's"),
+    Column(
+        "output_agreement",
+        "share",
+        "systems",
+        "scores of an int8 network at most one quantization step from ONNX Runtime's",
+    ),
+    Column("precision", "", "optimizations", "type of the layers' operands; mixed if they differ"),
     Column("macs", "MAC", "models", "multiply-accumulates before optimization"),
     Column(
         "effective_macs", "MAC", "optimizations", "multiply-accumulates whose weight is not zero"

@@ -26,6 +26,7 @@ from dlas.optimizations.base import Optimization
 from dlas.plan import open_plan
 from dlas.spec import parse_member
 from dlas.store.results import Outcome
+from dlas.study.agreement import quantization_step, share_within
 from dlas.systems.base import System
 
 NODE, RECORD, EXPECTED = "node.json", "record.json", "expected.npz"
@@ -111,7 +112,7 @@ def _model(member: Member, inputs: Mapping[str, Path], context: Context) -> Yiel
         )
     accuracy = _finish(network, data, context)
     counts = {"accuracy": accuracy, "macs": network.macs, "parameters": network.parameters}
-    return {**counts, **_sizes(network)}, {}
+    return {**counts, **_sizes(network)}, {"precision": network.dtype}
 
 
 def _optimization(member: Member, inputs: Mapping[str, Path], context: Context) -> Yield:
@@ -129,7 +130,7 @@ def _optimization(member: Member, inputs: Mapping[str, Path], context: Context) 
         "promised_speedup": promised_speedup(before, after),
         **_sizes(after),
     }
-    return metrics, {}
+    return metrics, {"precision": after.dtype}
 
 
 def promised_speedup(before: Network, after: Network) -> float:
@@ -163,11 +164,10 @@ def _system(member: Member, inputs: Mapping[str, Path], context: Context) -> Yie
     started = time.perf_counter()
     compile_network(system, network, plan, context.folder)
     compile_s = time.perf_counter() - started
-    accuracy, agreement = _check(context, inputs, network.dtype)
+    agreement = _check(context, inputs, network)
     files = [p.stat().st_size for p in context.folder.rglob("*") if p.is_file()]
     metrics = {
-        "executed_accuracy": accuracy,
-        "label_agreement": agreement,
+        **agreement,
         "compile_s": compile_s,
         "executable_bytes": float(sum(files)),
     }
@@ -209,15 +209,17 @@ def _sizes(network: Network) -> dict[str, float]:
     }
 
 
-def _check(context: Context, inputs: Mapping[str, Path], dtype: str) -> tuple[float, float]:
-    """Run the executable over the test images as another process would: (accuracy, share of
-    labels equal to ONNX Runtime's). Raises WrongAnswer beyond the tolerance."""
+def _check(context: Context, inputs: Mapping[str, Path], network: Network) -> dict[str, float]:
+    """Run the executable over the test images as another process would: its accuracy, and how far
+    it agrees with ONNX Runtime. Raises WrongAnswer beyond the tolerance."""
     run = load(context.folder)
-    narrowed = dtype == "float32" and run.header.emulated
-    tolerance = NARROWED if narrowed else TOLERANCE[dtype]
+    narrowed = network.dtype == "float32" and run.header.emulated
+    tolerance = NARROWED if narrowed else TOLERANCE[network.dtype]
     test = open_data(inputs["data"]).test
     expected = np.load(inputs["network"] / EXPECTED)
     checked = expected["scores"]
+    step = quantization_step(network, checked)
+    metrics: dict[str, float] = {}
     labels = np.empty(len(test), np.int64)
     for start in range(0, len(test), CHECKED_IMAGES):
         context.progress(start / len(test), "checking")
@@ -226,7 +228,11 @@ def _check(context: Context, inputs: Mapping[str, Path], dtype: str) -> tuple[fl
         labels[start : start + len(found)] = found.argmax(axis=1)
         if start == 0:
             _compare(found[: len(checked)], checked, tolerance)
-    return float((labels == test.labels).mean()), float((labels == expected["labels"]).mean())
+            if step is not None:
+                metrics["output_agreement"] = share_within(found[: len(checked)], checked, step)
+    metrics["executed_accuracy"] = float((labels == test.labels).mean())
+    metrics["label_agreement"] = float((labels == expected["labels"]).mean())
+    return metrics
 
 
 def _compare(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> None:

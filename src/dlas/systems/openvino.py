@@ -20,22 +20,31 @@ if TYPE_CHECKING:
     from dlas.plan import Plan
 
 FILE = "network.blob"
+_HINTS = {"float32": "f32", "float16": "f16"}
 BFLOAT16 = 16  # ONNX's number of the type
 
 
 class OpenVino(System, frozen=True, kw_only=True):
     """``precision``: what floating-point layers compute in. ``float32`` as the other systems do;
-    ``default`` leaves it to OpenVINO, which takes bfloat16 where the CPU has it."""
+    ``float16`` needs a CPU with such arithmetic; ``default`` leaves it to OpenVINO, which takes
+    bfloat16 where the CPU has it."""
 
     name: ClassVar[str] = "openvino"
     distributions: ClassVar[tuple[str, ...]] = ("openvino",)
     modules: ClassVar[tuple[str, ...]] = ("openvino",)
     extra: ClassVar[str] = "openvino"
 
-    precision: Literal["float32", "default"] = "float32"
+    precision: Literal["float32", "float16", "default"] = "float32"
+
+    def refuses(self, network: Network, plan: Plan) -> str | None:
+        if self.precision != "float16":
+            return None
+        if "FP16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            return None
+        return "this CPU has no float16 arithmetic: precision = 'float32' or 'default'"
 
     def emulates(self, network: Network) -> str:
-        chosen = "float32"
+        chosen: str = self.precision
         if self.precision == "default":
             kind = _core().get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
             chosen = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}.get(kind, kind)
@@ -78,8 +87,8 @@ class OpenVino(System, frozen=True, kw_only=True):
             "INFERENCE_NUM_THREADS": self.threads,
             "ENABLE_CPU_PINNING": False,  # the process that measures pins itself
         }
-        if self.precision == "float32":
-            options["INFERENCE_PRECISION_HINT"] = "f32"
+        if self.precision != "default":
+            options["INFERENCE_PRECISION_HINT"] = _HINTS[self.precision]
         return options
 
 

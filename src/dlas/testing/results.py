@@ -78,6 +78,7 @@ def made_up_info() -> ReportInfo:
                 isa="x86-64, AVX-512",
                 memory_bytes=24 << 30,
                 fp32_flops=118e9,
+                fp16_flops=None,
                 bf16_flops=None,
                 int8_ops=402e9,
                 bandwidth_bytes_s=14.2e9,
@@ -117,6 +118,7 @@ def _row(
         "size_bytes": int(parameters * bytes_each) + 9_000,
         "sparse_bytes": int(parameters * min(bytes_each, 8 * share)),
         "promised_speedup": promised,
+        "precision": choice if choice in ("float16", "int8") else "float32",
         "threads": 1,
         "key": hashlib.sha256(f"{label} {choice} {system} {algorithm}".encode()).hexdigest(),
     }
@@ -139,6 +141,7 @@ def _row(
     return row | {
         "accuracy": (right - other_labels) / TEST_IMAGES,
         "label_agreement": 1 - other_labels / TEST_IMAGES,
+        "output_agreement": 1 - 3 * other_labels / TEST_IMAGES if choice == "int8" else None,
         "latency_s": latency,
         "latency_low_s": latency - half,
         "latency_high_s": latency + 1.3 * half,
