@@ -74,7 +74,6 @@ FEW = (
     "depthwise 5x5",
 )  # fmt: skip
 ON = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.keys())
-OF = pytest.mark.parametrize("number", NUMBERS)
 
 
 def takes(primitive: str, row: LayerRow) -> bool:
@@ -149,7 +148,7 @@ BEST = [machine for machine in MACHINES.values() if {*machine.features} <= {*hos
 
 
 @pytest.mark.parametrize("label", ["3x3 odd channels", "3 groups of 7 → 11", "depthwise 5x5"])
-@OF
+@pytest.mark.parametrize("number", ["uint8", "bfloat16"])
 def test_all_candidates(number: str, label: str) -> None:
     """Of this processor's best instruction, and of its best vectors."""
     if not BEST:
