@@ -120,7 +120,7 @@ def pairs(name: str, lanes: int, number: Number) -> Multiply:
         factors = reinterpreted(weights, halves)
         parts: tuple[Expr, Expr] = even(image), odd(image)
         if number.name == "uint8":
-            parts = tuple(part & const(255) for part in (image, odd(image)))  # type: ignore[assignment]
+            parts = tuple(part & const(255) for part in (image, odd(image)))
         for part, factor in zip(parts, (even(factors), odd(factors)), strict=True):
             total = total + tirx.call_llvm_pure_intrin(
                 f"int32x{lanes}", f"llvm.{name}", part, factor
