@@ -1,5 +1,6 @@
 /* Runs generated kernels, one after another, where there is no TVM: the tensors and the calls are
- * tables in program.h. All tensors' values come on the standard input; the last tensor's go out. */
+ * tables in program.h. All tensors' values come on the standard input; those of every call's last
+ * tensor go out. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,18 +37,17 @@ void *(*__TVMBackendAllocWorkspace)(int, int, uint64_t, int, int) = allocate;
 int (*__TVMBackendFreeWorkspace)(int, int, void *) = release;
 int (*__TVMBackendParallelLaunch)(FTVMParallelLambda, void *, int) = launch;
 
-static size_t elements(const DLTensor *tensor) {
-  size_t number = 1;
+static size_t bytes(const DLTensor *tensor) {
+  size_t number = tensor->dtype.bits / 8;
   for (int axis = 0; axis < tensor->ndim; ++axis) number *= tensor->shape[axis];
   return number;
 }
 
 int main(void) {
-  DLTensor *last = NULL;
   for (size_t i = 0; i < sizeof tensors / sizeof *tensors; ++i) {
-    last = &tensors[i];
-    last->data = aligned(elements(last) * sizeof(float));
-    if (fread(last->data, sizeof(float), elements(last), stdin) != elements(last)) return 2;
+    const size_t size = bytes(&tensors[i]);
+    tensors[i].data = aligned(size);
+    if (fread(tensors[i].data, 1, size, stdin) != size) return 2;
   }
   for (size_t i = 0; i < sizeof calls / sizeof *calls; ++i) {
     TVMFFIAny arguments[MOST] = {0}, result = {0};
@@ -57,6 +57,9 @@ int main(void) {
     }
     if (calls[i].kernel(NULL, arguments, calls[i].count, &result) != 0) return 3;
   }
-  fwrite(last->data, sizeof(float), elements(last), stdout);
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; ++i) {
+    const DLTensor *output = &tensors[calls[i].tensors[calls[i].count - 1]];
+    fwrite(output->data, 1, bytes(output), stdout);
+  }
   return 0;
 }

@@ -20,6 +20,8 @@ from dlas.target.linux import read_target
 Array = NDArray[Any]
 #: (name of a kernel, numbers of its tensors: inputs, then the output)
 Call = tuple[str, tuple[int, ...]]
+#: numpy's kinds of numbers, as DLPack calls them.
+KINDS = {"f": "kDLFloat", "i": "kDLInt", "u": "kDLUInt"}
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,16 @@ def run(
     machine: Machine, target: Target, kernels: Any, calls: Sequence[Call], values: Sequence[Array],
     folder: Path,
 ) -> Array:  # fmt: skip
-    """Execute the calls of ``kernels``, a ``tvm.IRModule`` of PrimFuncs in order, on float32
-    tensors of these values; returns the last tensor."""
+    """Execute the calls of ``kernels``, a ``tvm.IRModule`` of PrimFuncs in order, on tensors of
+    these values; returns the last call's output."""
+    return run_all(machine, target, kernels, calls, values, folder)[-1]
+
+
+def run_all(
+    machine: Machine, target: Target, kernels: Any, calls: Sequence[Call], values: Sequence[Array],
+    folder: Path,
+) -> list[Array]:  # fmt: skip
+    """The same; the outputs of all calls."""
     import tvm
     from tvm_ffi.libinfo import include_paths
 
@@ -113,12 +123,17 @@ def run(
     source, program = Path(__file__).with_suffix(".c"), folder / "program"
     link = [machine.compiler, "-O1", "-static", *places, source, folder / "kernels.o"]
     subprocess.run([*link, "-o", program, "-lm"], check=True, timeout=60)
-    given = b"".join(np.ascontiguousarray(value, np.float32).tobytes() for value in values)
+    given = b"".join(np.ascontiguousarray(value).tobytes() for value in values)
     done = subprocess.run([*prefix, program], input=given, capture_output=True, timeout=60)
     if b"Assertion" in done.stderr:  # the program has none
         pytest.skip(f"{machine.emulator[0]} has a defect: {done.stderr.decode().strip()}")
     assert done.returncode == 0, (done.returncode, done.stderr)
-    return np.frombuffer(done.stdout, np.float32).reshape(values[-1].shape)
+    found, start = [], 0
+    for _, (*_, output) in calls:
+        like = values[output]
+        found.append(np.frombuffer(done.stdout, like.dtype, like.size, start).reshape(like.shape))
+        start += like.nbytes
+    return found
 
 
 def tables(calls: Sequence[Call], values: Sequence[Array]) -> str:
@@ -130,8 +145,8 @@ def tables(calls: Sequence[Call], values: Sequence[Array]) -> str:
         extents = ", ".join(map(str, value.shape)) or "1"
         lines.append(f"static int64_t shape{number}[] = {{{extents}}};")
     tensors = [
-        f"{{.device = {{kDLCPU, 0}}, .ndim = {value.ndim}, .dtype = {{kDLFloat, 32, 1}}, "
-        f".shape = shape{number}}}"
+        f"{{.device = {{kDLCPU, 0}}, .ndim = {value.ndim}, .shape = shape{number}, "
+        f".dtype = {{{KINDS[value.dtype.kind]}, {8 * value.itemsize}, 1}}}}"
         for number, value in enumerate(values)
     ]
     entries = [

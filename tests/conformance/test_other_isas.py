@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cross_run import MACHINES, Call, Machine, run
+from cross_run import MACHINES, Call, Machine, run, run_all
+from dot_kernels import Drawn, in_order, module
 from onnx.reference import ReferenceEvaluator
 from test_blocked_primitives import MORE, as_wanted, by_channel
+from test_dot import NUMBERS
+from test_dot import compare as compare_dots
 from test_primitives import TOLERANCE
 
 from dlas.algorithms import MEMBERS
@@ -237,3 +240,72 @@ def network_program(
         calls.append((callee.name_hint, (*given, numbers[binding.var])))
     assert numbers[main.body.body] == len(values) - 1
     return kernels, calls, values
+
+
+#: Those, and Arm's with dot products: of integers, Neoverse N1; of bfloat16 as well, AmpereOne.
+DOT_MACHINES = {
+    **MACHINES,
+    "NEON, sdot": Machine(
+        "aarch64",
+        {
+            "proc/cpuinfo": "Features: fp asimd asimdhp asimddp\n"
+            "CPU implementer: 0x41\nCPU part: 0xd0c\n"
+        },
+        "aarch64-linux-gnu-gcc",
+        ("qemu-aarch64", "-cpu", "neoverse-n1"),
+        r"fmla\s+v\d+\.4s",
+    ),
+    "NEON, usdot, bfdot": Machine(
+        "aarch64",
+        {
+            "proc/cpuinfo": "Features: fp asimd asimdhp asimddp bf16 i8mm\n"
+            "CPU implementer: 0xc0\nCPU part: 0xac3\n"
+        },
+        "aarch64-linux-gnu-gcc",
+        ("qemu-aarch64", "-cpu", "max"),
+        r"fmla\s+v\d+\.4s",
+    ),
+}
+#: By machine: what multiplies uint8, int8, bfloat16.
+DOTS = {
+    "AVX2": ("vpmaddwd", "vpmaddwd", r"vfmadd\d+ps"),
+    "NEON": (r"mla\s+v\d+\.4s", r"mla\s+v\d+\.4s", r"fmla\s+v\d+\.4s"),
+    "NEON, sdot": (r"sdot\s+v\d+\.4s", r"sdot\s+v\d+\.4s", r"fmla\s+v\d+\.4s"),
+    "NEON, usdot, bfdot": (
+        r"usdot\s+v\d+\.4s", r"\tsdot\s+v\d+\.4s", r"bfdot\s+v\d+\.4s",
+    ),
+    "SVE of 256 bits": (r"mla\s+z\d+\.s", r"mla\s+z\d+\.s", r"fmla\s+z\d+\.s"),
+    "RVV": (r"vmacc\.v", r"vmacc\.v", r"vfm(acc|add)\.v"),
+}  # fmt: skip
+NARROW_ROWS = ("3x3 odd channels", "3x3 stride 2", "8 groups of 4", "depthwise stride 2")
+
+
+@pytest.mark.parametrize("name", DOT_MACHINES)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_narrow_numbers(name: str, number: str, tmp_path: Path) -> None:
+    """One after another in one program."""
+    machine = DOT_MACHINES[name]
+    target = machine.target(tmp_path)
+    tvm: Any = quick_import("tvm")
+    functions, calls, values, runs = {}, [], [], []
+    for label in NARROW_ROWS:
+        drawn = Drawn.of(ROWS[label], number)
+        kernel = drawn.kernels("spatial_pack", target)[0]
+        function, first, given = f"kernel{len(runs)}", len(values), drawn.arguments(kernel)
+        functions[function] = in_order(kernel, threads=1, name=function)
+        calls.append((function, tuple(range(first, first + len(given)))))
+        values += given
+        runs.append(drawn)
+    found = run_all(machine, target, tvm.IRModule(functions), calls, values, tmp_path)
+    wrong = [compare_dots(drawn, each) for drawn, each in zip(runs, found, strict=True)]
+    assert wrong == [None] * len(runs)
+
+
+@pytest.mark.parametrize("name", DOT_MACHINES)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_multiplies_narrow_numbers_by(name: str, number: str, tmp_path: Path) -> None:
+    target = DOT_MACHINES[name].target(tmp_path)
+    [kernel, *_] = Drawn.of(geometry((16, 32)), number).kernels("spatial_pack", target)
+    code = module([kernel], target).mod.inspect_source("asm")
+    assert re.search(DOTS[name][NUMBERS.index(number)], code)
+    assert "%zmm" not in code

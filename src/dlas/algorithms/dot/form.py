@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from dlas.algorithms.dot.depthwise import DepthwiseWindow, depthwise_tile, depthwise_tiles
 from dlas.algorithms.dot.instruction import instruction, matrix_instruction
 from dlas.algorithms.dot.kernel import STAGED, Affine, Array, Kernel
@@ -19,6 +21,8 @@ from dlas.algorithms.tiles import divisors, join_epilogue
 from dlas.network import LayerRow
 from dlas.target import Target
 
+#: Bits of the vectors that are written where the target has none.
+NARROWEST = 128
 #: Bytes that are copied at once.
 COPIED = 64
 
@@ -42,10 +46,15 @@ class DotForm:
         target: Target, most: int,
     ) -> Sequence[Kernel]:  # fmt: skip
         """So many at most, the cheapest by estimate first. ``stored``: the image's number, how many
-        channels it has, and what stands for 0; weight (K, C/G, R, S) of the number's type."""
+        channels it has, and what stands for 0; weight (K, C/G, R, S) of the number's type. None for
+        a depthwise layer of an image that is not filled up to whole vectors."""
         name, channels, zero = stored
         number = NUMBERS[name]
+        if target.lanes < number.in_word:  # without vectors: what LLVM makes of the narrowest
+            target = msgspec.structs.replace(target, vector_bits=NARROWEST)
         if row.groups == row.in_channels == row.out_channels:
+            if channels % target.lanes:
+                return []
             return self.depthwise(row, (number, channels, zero), weight, affine, target, most)
         found = []
         for columns in self.ways(row):
@@ -80,6 +89,12 @@ class DotForm:
             (cost, Kernel(self.stage, tile, packed, affine, zero, vector_tile(dot)))
             for cost, tile in vector_tiles(window, target, most)
         ]
+
+    def affine(
+        self, offset: Array, factor: Array | None = None, shift: Array | None = None
+    ) -> Affine:
+        """What becomes of the sums."""
+        return Affine(offset, factor, shift)
 
     def is_native(self, name: str, target: Target) -> bool:
         """Whether the target multiplies these numbers as they are stored."""

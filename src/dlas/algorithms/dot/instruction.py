@@ -45,6 +45,7 @@ def instruction(number: Number, target: Target) -> Instruction:
     """The best that the target has for these numbers."""
     lanes, features = target.lanes, set(target.features)
     wide = "avx512f" in features and target.vector_bits == 512
+    neon = target.isa == "aarch64" and target.vector_bits == 128
     if number.is_integer:
         if "avx512_vnni" in features and wide:
             return Instruction("vpdpbusd", lanes, intrinsic("x86.avx512.vpdpbusd.512", 16), False)
@@ -54,13 +55,16 @@ def instruction(number: Number, target: Target) -> Instruction:
             return Instruction("vpmaddwd", lanes, pairs("x86.avx512.pmaddw.d.512", 16, number))
         if "avx2" in features and target.vector_bits == 256:
             return Instruction("vpmaddwd", lanes, pairs("x86.avx2.pmadd.wd", 8, number))
-        neon = target.isa == "aarch64" and target.vector_bits == 128
         if "i8mm" in features and neon and number.name == "uint8":
-            return Instruction("usdot", 4, usdot, False)
+            return Instruction("usdot", 4, intrinsic("aarch64.neon.usdot.v4i32.v16i8", 4), False)
         if "asimddp" in features and neon:
             return Instruction("sdot", 4, intrinsic("aarch64.neon.sdot.v4i32.v16i8", 4), True)
     elif "avx512_bf16" in features and wide and not slow_bfloat16(target):
-        return Instruction("vdpbf16ps", lanes, bfloat16_pairs)
+        name = "x86.avx512bf16.dpbf16ps.512"
+        return Instruction("vdpbf16ps", lanes, bfloat16_pairs(name, 16))
+    elif "bf16" in features and neon:
+        name = "aarch64.neon.bfdot.v4f32.v8bf16"
+        return Instruction("bfdot", 4, bfloat16_pairs(name, 4))
     return Instruction("portable", lanes, portable(number, lanes))
 
 
@@ -92,14 +96,6 @@ def intrinsic(name: str, lanes: int) -> Multiply:
         return tirx.call_llvm_pure_intrin(f"int32x{lanes}", f"llvm.{name}", total, image, weights)
 
     return multiply
-
-
-def usdot(total: Expr, word: Expr, weights: Expr) -> Expr:
-    from tvm import tirx
-
-    image = reinterpreted(spread(word, 4), "int8x16")
-    name = "llvm.aarch64.neon.usdot.v4i32.v16i8"
-    return tirx.call_llvm_pure_intrin("int32x4", name, total, image, weights)
 
 
 def pairs(name: str, lanes: int, number: Number) -> Multiply:
@@ -134,13 +130,17 @@ def pairs(name: str, lanes: int, number: Number) -> Multiply:
     return multiply
 
 
-def bfloat16_pairs(total: Expr, word: Expr, weights: Expr) -> Expr:
-    from tvm import tirx
+def bfloat16_pairs(name: str, lanes: int) -> Multiply:
+    """By LLVM's products of bfloat16, added in pairs. TVM widens vectors of bfloat16 wherever it
+    sees one, so LLVM's function is called by name, on their bits: the system defines it."""
 
-    image = reinterpreted(spread(word, 16), "bfloat16x32")
-    factors = reinterpreted(weights, "bfloat16x32")
-    name = "llvm.x86.avx512bf16.dpbf16ps.512"
-    return tirx.call_llvm_pure_intrin("float32x16", name, total, image, factors)
+    def multiply(total: Expr, word: Expr, weights: Expr) -> Expr:
+        from tvm import tirx
+
+        image = reinterpreted(spread(word, lanes), f"uint16x{2 * lanes}")
+        return tirx.call_pure_extern(f"float32x{lanes}", f"llvm.{name}", total, image, weights)
+
+    return multiply
 
 
 def portable(number: Number, lanes: int) -> Multiply:

@@ -64,20 +64,20 @@ class DotLayers:
     def emit(
         self, builder: relax.BlockBuilder, form: DotForm, row: LayerRow, image: Image,
         weights: Weights,
-    ) -> relax.Expr:  # fmt: skip
-        """The layer's outputs (N, 1, P, Q, K filled up), float32."""
-        from dlas.algorithms.dot.kernel import Affine
-
-        affine, zero = Affine(weights.bias), 0
+    ) -> relax.Expr | None:  # fmt: skip
+        """The layer's outputs (N, 1, P, Q, K filled up), float32; None where it has no kernel."""
+        affine, zero = form.affine(weights.bias), 0
         if weights.scale is not None and image.steps is not None:
             step, zero = image.steps
             totals = weights.values.reshape(len(weights.values), -1).sum(1, dtype=np.int64)
             offset = (-zero * totals).astype(np.int32)
             factor = np.float64(step) * weights.scale / weights.unit
             shift = weights.bias.astype(np.float64) / weights.unit
-            affine = Affine(offset, factor.astype(np.float32), shift.astype(np.float32))
+            affine = form.affine(offset, factor.astype(np.float32), shift.astype(np.float32))
         stored = image.number, image.shape[-1], zero
         kernels = form.kernels(row, stored, weights.values, affine, self.target, self.most)
+        if not kernels:
+            return None
         kernel = self.choose(kernels)
         function = builder.add_func(kernel.function(), kernel.stage)
         constants = [relax.const(array) for array in kernel.constants.values()]

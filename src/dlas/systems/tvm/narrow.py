@@ -174,7 +174,8 @@ class NarrowImporter(BlockedImporter):
         elif len(shape) != 4:
             return None
         batch, channels, height, width = map(int, value.ty.shape)
-        stored = FEWEST if channels <= FEWEST else block_count(channels, self.lanes) * self.lanes
+        lanes = max(self.lanes, FEWEST)
+        stored = FEWEST if channels <= FEWEST else block_count(channels, lanes) * lanes
 
         def last(data: te.Tensor) -> te.Tensor:
             def element(n: Any, _: Any, y: Any, x: Any, c: Any) -> Any:
@@ -243,6 +244,8 @@ class NarrowImporter(BlockedImporter):
             given = self.dots.floats(row, weight_of(weight, axis, row), bias)
         primitive: Any = member("algorithms", self.plan.primitive(row.name))()
         emitted = self.dots.emit(self.bb, primitive.dot, row, image, given)
+        if emitted is None:
+            return None
         return Image(emitted, row.out_channels, factor=given.unit, vector=image.vector)
 
     # -- operators -----------------------------------------------------------------------------
