@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlas.algorithms.formatted import Formatted
 from dlas.algorithms.positions import Positions
@@ -26,12 +26,23 @@ from dlas.algorithms.tiles import TAPS, divisors, extents, join_epilogue, stages
 from dlas.network import LayerRow
 from dlas.target import Target
 
+if TYPE_CHECKING:
+    from dlas.algorithms.dot.form import DotForm
+
 
 class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
     """Applies to every convolution. Weight layout: (K, C/G, R, S), as in the network."""
 
     name: ClassVar[str] = "direct"
     template: ClassVar[Layout | None] = "plain"
+
+    @property
+    def dot(self) -> DotForm:
+        """Vectors of output channels on narrow numbers; nothing is gathered or packed for a matrix
+        unit."""
+        from dlas.algorithms.dot.form import DotForm
+
+        return DotForm(self.name, packs=False)
 
     def pack(self, weight: Array, row: LayerRow) -> Array:
         return weight

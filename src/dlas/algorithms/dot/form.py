@@ -30,11 +30,13 @@ COPIED = 64
 @dataclass(frozen=True)
 class DotForm:
     """Of the primitive of that name. ``columns``: whether pixels are gathered beforehand (im2col).
+    ``packs``: whether tiles may be those of a matrix unit, and strided layers gather their pixels.
     Like a ``TemplatePrimitive`` it orders the loops of a kernel after fusion, around the stage
     ``stage``; there is one order."""
 
     name: str
     columns: bool = False
+    packs: bool = True
     streams_weights = False
 
     @property
@@ -66,13 +68,15 @@ class DotForm:
     def ways(self, row: LayerRow) -> Sequence[bool]:
         """Whether pixels are gathered, by choice where that brings outputs of a strided layer to
         equal distances."""
-        return (False, True) if row.stride != (1, 1) and not self.columns else (self.columns,)
+        if row.stride != (1, 1) and self.packs and not self.columns:
+            return (False, True)
+        return (self.columns,)
 
     def ranked(
         self, window: Window, weight: Array, rest: tuple[Affine, int], target: Target, most: int
     ) -> list[tuple[float, Kernel]]:
         (affine, zero), number, packed = rest, window.number, window.pack(weight)
-        if matrix_instruction(number, target):
+        if self.packs and matrix_instruction(number, target):
             return [
                 (
                     cost,
