@@ -24,7 +24,8 @@ def levels(data: te.Tensor, *given: te.Tensor, number: str, zero: int) -> te.Ten
     where they are not given."""
 
     def level(*at: Any) -> Any:
-        bits = tirx.reinterpret("int32", large(scaled(data, given, at), number, zero))
+        steps = held(scaled(data, given, at), number, zero)
+        bits = tirx.reinterpret("int32", steps + tirx.const(ROUNDING, REAL))
         return (bits + tirx.const(zero - ROUNDING_BITS, "int32")).astype(number)
 
     return te.compute(data.shape, level, name="quantized")
@@ -33,17 +34,18 @@ def levels(data: te.Tensor, *given: te.Tensor, number: str, zero: int) -> te.Ten
 def stepped(data: te.Tensor, *given: te.Tensor, number: str, zero: int) -> te.Tensor:
     """``levels`` less ``zero``, in float32."""
 
-    def level(*at: Any) -> Any:
-        return large(scaled(data, given, at), number, zero) - tirx.const(ROUNDING, REAL)
+    # Not by ROUNDING: TVM takes a number that is added and subtracted again for nothing.
+    return te.compute(
+        data.shape,
+        lambda *at: tirx.nearbyint(held(scaled(data, given, at), number, zero)),
+        name="stepped",
+    )
 
-    return te.compute(data.shape, level, name="stepped")
 
-
-def large(steps: Any, number: str, zero: int) -> Any:
-    """A step within the number's range, with ``ROUNDING`` added."""
+def held(steps: Any, number: str, zero: int) -> Any:
+    """Steps within the number's range."""
     limits = np.iinfo(number)
-    held = te.max(te.min(steps, float(limits.max - zero)), float(limits.min - zero))
-    return held + tirx.const(ROUNDING, REAL)
+    return te.max(te.min(steps, float(limits.max - zero)), float(limits.min - zero))
 
 
 def real(data: te.Tensor, *given: te.Tensor) -> te.Tensor:
