@@ -252,7 +252,7 @@ def test_rounding_to_steps(number: str, zero: int) -> None:
     from tvm import te
 
     from dlas.systems.tvm.lower import compiled
-    from dlas.systems.tvm.narrow import levels
+    from dlas.systems.tvm.rounding import levels
 
     ties = np.arange(-300, 300) + 0.5
     beside = np.nextafter(ties, [[np.inf], [-np.inf]], dtype=np.float32).ravel()

@@ -334,11 +334,12 @@ class NarrowImporter(BlockedImporter):
             return super().on_blocks(op_name, [self.real(image)], attrs, 0)
         assert kernel is not None
         factor = image.factor / np.float64(kernel[0] * kernel[1])
-        compute = partial(rounding.averaged, kernel=tuple(kernel), stride=stride)
+        shift, zero = (image.shift, 0) if image.steps is None else (0.0, image.steps[1])
+        compute = partial(rounding.averaged, kernel=tuple(kernel), stride=stride, zero=zero)
         emitted = self.bb.emit_te(
             compute,
             image.expression,
-            *vectors(image, factor, image.shift),
+            *vectors(image, factor, shift),
             primfunc_name_hint="average",
         )
         return self.stored(image, emitted)

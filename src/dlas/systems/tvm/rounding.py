@@ -96,17 +96,17 @@ def looked_up(data: te.Tensor, table: te.Tensor) -> te.Tensor:
 
 
 def averaged(
-    data: te.Tensor, factor: te.Tensor, shift: te.Tensor, kernel: Pair, stride: Pair
+    data: te.Tensor, factor: te.Tensor, shift: te.Tensor, kernel: Pair, stride: Pair, zero: int
 ) -> te.Tensor:
-    """The sum over every window without padding · ``factor`` + ``shift``, both (C); sums of
-    integers are exact."""
+    """The sum of x - ``zero`` over every window without padding · ``factor`` + ``shift``, both (C);
+    sums of integers are exact, so that a mean halfway between two steps is just there."""
     batch, one, height, width, channels = data.shape
     y, x = te.reduce_axis((0, kernel[0]), "y"), te.reduce_axis((0, kernel[1]), "x")
     whole = "int" in str(data.dtype) and data.dtype != BITS
     size = [(int(n) - k) // s + 1 for n, k, s in zip((height, width), kernel, stride, strict=True)]
 
     def term(*at: Any) -> Any:
-        return data[at].astype("int32") if whole else as_real(data, at)
+        return data[at].astype("int32") - zero if whole else as_real(data, at)
 
     sums = te.compute(
         (batch, one, *size, channels),
