@@ -10,7 +10,7 @@ import msgspec
 
 from dlas.algorithms.dot.depthwise import DepthwiseWindow, depthwise_tile, depthwise_tiles
 from dlas.algorithms.dot.instruction import instruction, matrix_instruction
-from dlas.algorithms.dot.kernel import STAGED, Affine, Array, Kernel
+from dlas.algorithms.dot.kernel import Affine, Array, Kernel
 from dlas.algorithms.dot.matrix import configuration, matrix_tile
 from dlas.algorithms.dot.number import NUMBERS, Number
 from dlas.algorithms.dot.tile import matrix_tiles, vector_tiles
@@ -159,6 +159,3 @@ def shifted(affine: Affine, packed: Array, signed: bool, row: LayerRow) -> Affin
     totals = packed.reshape(blocks, -1, lanes, 4).sum((1, 3), dtype="int64").reshape(-1)
     wrong = totals[: row.out_channels] * (128 if signed else -128)
     return Affine((affine.offset - wrong).astype("int32"), affine.factor, affine.shift)
-
-
-__all__ = ["STAGED", "Affine", "DotForm"]

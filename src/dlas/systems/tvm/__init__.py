@@ -3,8 +3,9 @@ algorithms can be compared on one code generator.
 
     ONNX ── frontend ──▶ Relax ── lower, registers ──▶ library ── runtime, pages ──▶ inference
    untuned: layers, quantized     schedule
-  template: blocked, order,       tuning, knobs: template, prefetch
-            rewrite; sparse
+  template: blocked, order,       tuning, knobs: template, prefetch, tables
+            rewrite; sparse;
+            narrow, images, lookahead, rounding, dots
 """
 
 from __future__ import annotations

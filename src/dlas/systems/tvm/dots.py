@@ -85,3 +85,9 @@ class DotLayers:
         return builder.emit(
             relax.call_tir(function, given, relax.TensorType(kernel.output_shape, "float32"))
         )
+
+
+def weight_of(weight: Array, axis: int, row: LayerRow) -> Array:
+    """(K, C/G, R, S)."""
+    moved = np.moveaxis(weight, axis, 0)
+    return moved.reshape(*moved.shape[:2], *row.kernel)

@@ -65,3 +65,12 @@ def joined(images: Sequence[Image], values: Sequence[PerChannel]) -> PerChannel:
         return values[0]
     pairs = zip(images, values, strict=True)
     return np.concatenate([np.broadcast_to(value, image.shape[-1]) for image, value in pairs])
+
+
+def makes_a_vector(op_name: str, image: Image, given: NDArray[Any] | None, axis: int) -> bool:
+    """Whether Flatten, Reshape to the shape ``given`` or Squeeze of these axes makes (N, C) of an
+    image of one pixel."""
+    if op_name == "Flatten":
+        return axis == 1
+    last = (2, 3, -1, -2) if op_name == "Squeeze" else (-1, image.channels)
+    return given is not None and given.size == 2 and given[-1] in last

@@ -25,12 +25,12 @@ from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
 from dlas.systems.tvm import rounding
 from dlas.systems.tvm.blocked import INJECTIVE, Blocked, BlockedImporter
-from dlas.systems.tvm.dots import DotLayers
+from dlas.systems.tvm.dots import DotLayers, weight_of
 from dlas.systems.tvm.frontend import has_no_factors, imported
-from dlas.systems.tvm.images import Image, PerChannel, filled, joined, vectors
+from dlas.systems.tvm.images import Image, PerChannel, filled, joined, makes_a_vector, vectors
 from dlas.systems.tvm.lookahead import Lookahead
 from dlas.systems.tvm.order import ELEMENTWISE
-from dlas.systems.tvm.quantized import Array, Quantized, constant, quantized
+from dlas.systems.tvm.quantized import Quantized, constant, quantized
 from dlas.systems.tvm.rewrite import pool_first
 from dlas.systems.tvm.rounding import REAL
 from dlas.systems.tvm.sparse import SparseLayers
@@ -38,6 +38,11 @@ from dlas.target.blocks import block_count
 
 #: Channels of a stored image are filled up to whole vectors, or to these where there are no more.
 FEWEST = 4
+#: Options of an AveragePool that are not taken here, and the values that stand for none of them.
+NONE = {
+    "pads": ([0] * 4, (0,) * 4), "dilations": ([1, 1], (1, 1)), "ceil_mode": (0,),
+    "auto_pad": ("NOTSET", b"NOTSET"),
+}  # fmt: skip
 
 
 def translate_narrow(
@@ -77,7 +82,7 @@ class NarrowImporter(BlockedImporter):
         elif op_name == "Relu":
             result = first if name in self.ahead.clipped else self.relu(first)
         elif op_name in ("Flatten", "Reshape", "Squeeze"):
-            result = self.flattened(first, attrs)
+            result = self.flattened(op_name, first, inputs[1:], attrs)
         if result is not None:
             return result
         return super()._convert_operator(op_name, inputs, attrs, opset)
@@ -200,10 +205,15 @@ class NarrowImporter(BlockedImporter):
             value = super().plain(self.real(value))
         return super().blocked(value, order)
 
-    def flattened(self, image: Image, attrs: dict[str, Any]) -> Image | None:
-        """An image of one pixel as a vector; None for others."""
-        single = image.pixels == 1 and attrs["tvm_custom"]["num_outputs"] == 1
-        return replace(image, vector=True) if single else None
+    def flattened(
+        self, op_name: str, image: Image, rest: Sequence[Any], attrs: dict[str, Any]
+    ) -> Image | None:
+        """An image of one pixel as a vector; None for others, and other shapes."""
+        if image.pixels > 1 or attrs["tvm_custom"]["num_outputs"] > 1:
+            return None
+        given = constant(rest[0]) if rest and rest[0] is not None else None
+        matrix = makes_a_vector(op_name, image, given, attrs.get("axis", 1))
+        return replace(image, vector=True) if matrix else None
 
     # -- layers --------------------------------------------------------------------------------
 
@@ -330,7 +340,7 @@ class NarrowImporter(BlockedImporter):
         kernel, stride = attrs.get("kernel_shape"), tuple(attrs.get("strides", (1, 1)))
         if op_name == "GlobalAveragePool":
             kernel = image.shape[2:4]
-        elif any(attrs.get("pads", (0,))) or attrs.get("ceil_mode") or attrs.get("auto_pad"):
+        elif any(attrs.get(name, allowed[0]) not in allowed for name, allowed in NONE.items()):
             return super().on_blocks(op_name, [self.real(image)], attrs, 0)
         assert kernel is not None
         factor = image.factor / np.float64(kernel[0] * kernel[1])
@@ -388,9 +398,3 @@ class NarrowImporter(BlockedImporter):
             shift=joined(given, [part.shift for part in given]),
             steps=steps.pop() if len(steps) == 1 else None,
         )
-
-
-def weight_of(weight: Array, axis: int, row: LayerRow) -> Array:
-    """(K, C/G, R, S)."""
-    moved = np.moveaxis(weight, axis, 0)
-    return moved.reshape(*moved.shape[:2], *row.kernel)
