@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -21,6 +22,7 @@ from dlas.algorithms.dot.instruction import Instruction, reinterpreted
 from dlas.algorithms.dot.kernel import Kernel, element
 from dlas.algorithms.dot.number import Number
 from dlas.algorithms.dot.tile import PER_TILE, Ranked, Run, Tile, cheapest, regions
+from dlas.algorithms.dot.vectors import place_by_place
 from dlas.algorithms.dot.window import Window
 from dlas.algorithms.sparse.loops import Expr, int64
 from dlas.target import Target
@@ -77,25 +79,11 @@ def widths(length: int, most: int, taps: int) -> Iterator[int]:
 
 
 def depthwise_tile(instruction: Instruction) -> Any:
-    def compute(kernel: Kernel, at: Expr, part: Expr, given: dict[str, Any]) -> None:
-        from tvm.script.ir_builder import tirx as T
-
-        tile = kernel.tile
-        for run in tile.runs:
-            number = math.ceil(run.length / tile.places)
-            with (
-                T.serial(int64(0), int64(number)) as turn,
-                T.serial(int64(0), int64(tile.blocks)) as block,
-            ):
-                # The last places overlap those before, and are computed twice.
-                start = T.min(turn * tile.places, int64(run.length - tile.places))
-                add_places(kernel, instruction, (at, part), (run, start), block, given)
-
-    return compute
+    return place_by_place(partial(add_places, instruction))
 
 
 def add_places(
-    kernel: Kernel, instruction: Instruction, tile_at: tuple[Expr, Expr],
+    instruction: Instruction, kernel: Kernel, tile_at: tuple[Expr, Expr],
     places: tuple[Run, Expr], block: Expr, given: dict[str, Any],
 ) -> None:  # fmt: skip
     from tvm import tirx

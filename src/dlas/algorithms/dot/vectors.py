@@ -9,6 +9,8 @@ for every run, for some places of it, for some blocks of output channels:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dlas.algorithms.dot.instruction import Instruction, reinterpreted
@@ -18,24 +20,32 @@ from dlas.algorithms.sparse.loops import Expr, int64
 
 
 def vector_tile(instruction: Instruction) -> Any:
+    return place_by_place(partial(add_places, instruction))
+
+
+def place_by_place(add: Callable[..., None]) -> Any:
+    """A kernel's ``compute``: some places of every run, for some blocks of output channels, by
+    ``add``."""
+
     def compute(kernel: Kernel, at: Expr, part: Expr, given: dict[str, Any]) -> None:
         from tvm.script.ir_builder import tirx as T
 
         tile = kernel.tile
         for run in tile.runs:
             number = math.ceil(run.length / tile.places)
-            with T.serial(int64(0), int64(number)) as turn:
+            with (
+                T.serial(int64(0), int64(number)) as turn,
+                T.serial(int64(0), int64(tile.blocks // tile.vectors)) as wide,
+            ):
                 # The last places overlap those before, and are computed twice.
                 start = T.min(turn * tile.places, int64(run.length - tile.places))
-                with T.serial(int64(0), int64(tile.blocks // tile.vectors)) as wide:
-                    block = wide * tile.vectors
-                    add_places(kernel, instruction, (at, part), (run, start), block, given)
+                add(kernel, (at, part), (run, start), wide * tile.vectors, given)
 
     return compute
 
 
 def add_places(
-    kernel: Kernel, instruction: Instruction, tile_at: tuple[Expr, Expr],
+    instruction: Instruction, kernel: Kernel, tile_at: tuple[Expr, Expr],
     places: tuple[Run, Expr], block: Expr, given: dict[str, Any],
 ) -> None:  # fmt: skip
     """The sums of ``tile.places`` outputs of a run from ``start`` on, of ``tile.vectors`` blocks
