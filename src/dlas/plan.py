@@ -21,17 +21,26 @@ FILE = "plan.json"
 DENSE, KEPT = "dense", "kept_channels"
 
 
-class Step(msgspec.Struct, frozen=True):
+class Way(msgspec.Struct, frozen=True):
+    """One way to compute a layer: see ``Step``."""
+
+    primitive: str
+    format: str = DENSE
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one layer is computed. ``layer`` is the ONNX node's name; ``primitive`` a name in the
     algorithms' table or ``"vendor"`` (the system's own kernels); ``format`` how its weights are
     stored; ``note`` says why a layer fell back from what was asked. ``pattern`` tells where the
-    weights are not zero, in other formats than dense: the plan holds for that pattern only."""
+    weights are not zero, in other formats than dense: the plan holds for that pattern only.
+    ``ways``: what else may compute it, this one among them, where the system is to choose."""
 
     layer: str
     primitive: str
     format: str = DENSE
     note: str = ""
     pattern: str = ""
+    ways: tuple[Way, ...] = ()
 
     @property
     def is_sparse(self) -> bool:
