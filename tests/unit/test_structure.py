@@ -19,7 +19,10 @@ LONGEST = 400
 RANKS = (
     ("errors", "node"),
     ("layer", "content", "places", "npz", "spec", "context", "target"),
-    ("images", "data", "network", "plan", "executable", "stack", "training", "evaluate"),
+    (
+        "images", "data", "network", "plan", "choices", "assignment", "executable", "stack",
+        "training", "evaluate",
+    ),
     ("measure.protocol", "measure.statistics"),
     LAYERS,
     ("measure", "store"),
@@ -27,7 +30,7 @@ RANKS = (
     ("analysis", "report"),
     ("api",),
     ("cli", "testing"),
-)
+)  # fmt: skip
 #: Types of the layers that an upper file names to be read, never to be called.
 ALLOWED = {("executable", "systems"), ("network", "data")}
 
