@@ -21,7 +21,7 @@ RANKS = (
     ("layer", "content", "places", "npz", "spec", "context", "target"),
     (
         "images", "data", "network", "plan", "choices", "assignment", "executable", "stack",
-        "training", "evaluate",
+        "training", "evaluate", "tuning",
     ),
     ("measure.protocol", "measure.statistics"),
     LAYERS,
