@@ -10,4 +10,5 @@ MEMBERS = {
     "winograd4": "dlas.algorithms.winograd:Winograd4",
     "cheapest": "dlas.algorithms.cheapest:Cheapest",
     "depthwise": "dlas.algorithms.depthwise:Depthwise",
+    "best": "dlas.algorithms.best:Best",
 }
