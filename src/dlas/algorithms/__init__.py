@@ -11,4 +11,5 @@ MEMBERS = {
     "cheapest": "dlas.algorithms.cheapest:Cheapest",
     "depthwise": "dlas.algorithms.depthwise:Depthwise",
     "best": "dlas.algorithms.best:Best",
+    "planned": "dlas.algorithms.planned:Planned",
 }
