@@ -19,6 +19,7 @@ from dlas.cli.report import report
 from dlas.cli.run import run
 from dlas.cli.sensitivity import sensitivity
 from dlas.cli.show import show
+from dlas.cli.tuning import app as tuning
 from dlas.errors import DlasError
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app.command("explain-speedup")(explain_speedup)
 app.command()(sensitivity)
 app.command()(doctor)
 app.add_typer(bench)
+app.add_typer(tuning)
 
 
 def _print_version(wanted: bool) -> None:

@@ -78,8 +78,8 @@ class Unwanted:
 
 
 class TuningStore:
-    """The records in ``file``; by default the user's own. No method but ``export``, ``read`` and
-    ``load`` raises: ``notes`` says, in sentences, what could not be read or kept."""
+    """The records in ``file``; by default the user's own. Neither ``add`` nor a look-up raises for
+    the file's sake: ``notes`` says, in sentences, what could not be read or kept."""
 
     def __init__(self, file: Path | None = None) -> None:
         self.file = file or cache_folder() / FILE
@@ -129,7 +129,8 @@ class TuningStore:
     def guides(self, primitive: str, most: int = MOST) -> list[Record]:
         """Records with seconds of that primitive's candidates, from any place, the newest first."""
         end = "where primitive = ? and status = 'ok' order by created desc, rowid desc limit ?"
-        return self._records(end, (primitive, most))
+        found = self._records(end, (primitive, most))
+        return [each for each in found if each.primitive == primitive and each.status == "ok"]
 
     def primitives(self) -> dict[str, int]:
         """How many records there are of each primitive, by name."""
@@ -139,11 +140,10 @@ class TuningStore:
         """All of them, as they were added."""
         return self._records("order by rowid")
 
-    def unwanted(self, unwanted: Unwanted) -> int:
-        """How many records ``prune`` would forget."""
+    def unwanted(self, unwanted: Unwanted) -> list[Record]:
+        """What ``prune`` would forget."""
         condition, values = unwanted.condition()
-        rows = self._rows(f"select count(*) from records where {condition}", values)
-        return int(rows[0][0]) if rows else 0
+        return self._records(f"where {condition} order by rowid", values)
 
     def fault(self) -> str:
         """What is wrong with the file, in words; "" where nothing is, or where there is none yet.
