@@ -313,6 +313,7 @@ def test_without_either_dense_time_is_an_estimate(tmp_path: Path) -> None:
     "one, seconds, sentence",
     [
         (DENSE, 0.1, "no layer is in a sparse format"),
+        (stack("best"), 0.1, "dlas explain shows what every way of a layer costs"),
         (stack("vendor", system="onnxruntime"), 0.1, "onnxruntime chooses its own kernels"),
         (CSR, None, "was not measured: run its study"),
     ],

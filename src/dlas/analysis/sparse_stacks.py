@@ -96,6 +96,11 @@ def _refusal(algorithm: Node, system: Node) -> str | None:
             f"{system.name} chooses its own kernels, and does not tell what they do with zeros; "
             "stacks of the system tvm can be explained"
         )
+    if algorithm.name in ("best", "planned"):
+        return (
+            "its layers were not all given one format, of which the speedup could be told: "
+            "dlas explain shows what every way of a layer costs"
+        )
     if name == DENSE:
         return (
             "no layer is in a sparse format, so zeros are multiplied like other weights: give the "

@@ -6,13 +6,17 @@ from dlas.cli.options import StackKey, StoreOption
 
 
 def explain(stack: StackKey, store: StoreOption = None) -> None:
-    """Explain a stack: its chain of choices, with keys, versions, outcomes and numbers."""
+    """Explain a stack: its chain of choices, with keys, versions, outcomes and numbers; and which
+    way each layer takes, where the system was left to choose."""
     import json
 
     from rich.console import Console
     from rich.markup import escape
 
+    from dlas.choices import open_choices
     from dlas.cli.stacks import find_key
+    from dlas.measure.statistics import median_interval
+    from dlas.report.chosen import choices_table
     from dlas.store.store import open_store
 
     console = Console(soft_wrap=True)
@@ -41,5 +45,12 @@ def explain(stack: StackKey, store: StoreOption = None) -> None:
             console.print(f"  {name}: {escape(text)}")
         if place.artifacts.place(node.key).exists():
             console.print(f"  artifact: {escape(str(place.artifacts.place(node.key)))}")
-    for measured in place.results.observations(chain[:1]).get(chain[0], []):
+    observations = place.results.observations(chain[:1]).get(chain[0], [])
+    for measured in observations:
         console.print(f"measured {measured.taken_at}: {len(measured.samples_s)} samples")
+    system = next(key for key in chain if nodes[key].layer == "systems")
+    choices = open_choices(place.artifacts.place(system))
+    if choices is not None:
+        last_s = median_interval(observations[-1].samples_s).value if observations else None
+        console.print()
+        Console().print(choices_table(choices, last_s))

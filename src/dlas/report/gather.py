@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from dlas import __version__
+from dlas.choices import Choices, open_choices
+from dlas.errors import InputError
 from dlas.hardware.probe import Ceiling, read_probe
 from dlas.measure import conditions as c
 from dlas.measure.protocol import Protocol
@@ -17,6 +20,8 @@ from dlas.report.info import Conditions, Dropped, Machine, ReportInfo
 from dlas.store.results import Measured
 from dlas.store.store import Store
 from dlas.store.tables import studies
+
+_log = logging.getLogger("dlas.report")
 
 
 def gather_info(store: Store, study: str) -> ReportInfo:
@@ -42,6 +47,7 @@ def gather_info(store: Store, study: str) -> ReportInfo:
         test_images=_test_images(store, members, nodes),
         dropped=tuple(Dropped(count, sentence) for sentence, count in row.spec["dropped"].items()),
         energy=_energy(measured),
+        choices=dict(_choices(store, keys, nodes)),
     )
 
 
@@ -121,6 +127,23 @@ def _test_images(
         for label, key in roots.items()
         if key in outcomes and outcomes[key].status == "ok"
     }
+
+
+def _choices(
+    store: Store, keys: Sequence[str], nodes: Mapping[str, Node]
+) -> Iterator[tuple[str, Choices]]:
+    """By the stack's key. A page is not worth verifying whole executables for."""
+    for key in keys:
+        system = key
+        while nodes[system].layer != "systems":
+            system = nodes[system].parent
+        try:
+            found = open_choices(store.artifacts.place(system))
+        except InputError as error:
+            _log.warning("%s; the report leaves its choices out", error)
+            continue
+        if found is not None:
+            yield key, found
 
 
 def _energy(measured: Sequence[Measured]) -> str:

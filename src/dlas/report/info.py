@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dlas.choices import Choices
 from dlas.measure.protocol import Protocol
 
 
@@ -40,7 +41,8 @@ class Dropped(msgspec.Struct, frozen=True):
 class ReportInfo(msgspec.Struct, frozen=True, kw_only=True):
     """``when`` is ISO 8601; ``versions`` maps a distribution to its version; ``test_images`` maps a
     dataset's label to the images its accuracy is measured on, which gives accuracy its interval;
-    ``energy`` says why energy is absent, where it is."""
+    ``choices`` is what the system chose, by the keys of the stacks where it was left to; ``energy``
+    says why energy is absent, where it is."""
 
     study: str
     title: str = ""
@@ -54,4 +56,5 @@ class ReportInfo(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     test_images: dict[str, int] = {}
     dropped: tuple[Dropped, ...] = ()
+    choices: dict[str, Choices] = {}
     energy: str = "This machine has no energy counter that dlas may read."

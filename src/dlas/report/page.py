@@ -18,6 +18,7 @@ import pandas as pd
 
 from dlas.analysis.speedup import by_optimization, promised_and_measured
 from dlas.errors import StoreError
+from dlas.report.chosen import choice_tables
 from dlas.report.headline import headline
 from dlas.report.info import ReportInfo
 from dlas.report.payload import payload, script_json
@@ -67,6 +68,7 @@ def render(frame: pd.DataFrame, info: ReportInfo) -> str:
         tally=_tally(stacks),
         promises=_promises(stacks),
         precisions=precision_tables(stacks),
+        chosen=choice_tables(stacks, info.choices),
         absences=absences(stacks),
         doubts=_doubts(stacks),
         has_energy=bool(stacks["energy_j"].notna().any()),
