@@ -118,10 +118,11 @@ def real(values: Array) -> Array:
 
 def in_order(kernel: Kernel, threads: int = 1, name: str = "main") -> Any:
     """A ``tvm.tirx.PrimFunc`` with its loops in order."""
-    from dlas.systems.tvm.template import opened, primitive_in
+    from dlas.systems.tvm.schedule import form_in
+    from dlas.systems.tvm.template import opened
 
     order = opened(kernel.function())
-    form = primitive_in(order)
+    form = form_in(order)
     assert form is not None
     form.apply(order, {}, threads)
     return order.mod["main"].with_attr("global_symbol", name)

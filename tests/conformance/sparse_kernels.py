@@ -52,11 +52,9 @@ def kernel_of(
 
 def ordered(function: Any, machine: Target, threads: int) -> Any:
     """A function that is a sparse kernel, or one fused with its epilogue, its loops in order."""
-    from dlas.systems.tvm.template import by_template, opened, primitive_in
+    from dlas.systems.tvm.template import by_rule
 
-    order = opened(function)
-    form: Any = primitive_in(order)
-    return by_template(function, form.candidates(order, machine)[0], threads)
+    return by_rule(function, machine, threads)
 
 
 def run(

@@ -204,21 +204,22 @@ def network_program(
 ) -> tuple[Any, list[Call], list[Array]]:
     """Kernels, calls and tensors of a network compiled by templates, every knob as estimated."""
     tvm: Any = quick_import("tvm")
-    from tvm import relax, tirx
+    from tvm import relax
 
     from dlas.systems.tvm.blocked import translate_blocked
-    from dlas.systems.tvm.lower import FUSE, llvm_target
+    from dlas.systems.tvm.lower import FUSE, kernels_of, llvm_target
+    from dlas.systems.tvm.questions import Setting
     from dlas.systems.tvm.tuning import Tuner
 
     plan = member("algorithms", "cheapest")().plan(network)  # type: ignore[attr-defined]
     module = translate_blocked(network, plan, target.lanes)
     with llvm_target(target, 1), tvm.transform.PassContext(opt_level=3):
         module = tvm.transform.Sequential(FUSE)(module)
-    arrange = Tuner(target, threads=1, trials=1, weight_bytes=0).arrange
+    found = kernels_of(module)
+    arranged = Tuner(Setting(target, threads=1, weight_bytes=0), 1).arrange(list(found.values()))
     kernels = tvm.IRModule({
-        name.name_hint: arrange(function).with_attr("global_symbol", name.name_hint)
-        for name, function in module.functions_items()
-        if isinstance(function, tirx.PrimFunc)
+        name.name_hint: kernel.with_attr("global_symbol", name.name_hint)
+        for name, kernel in zip(found, arranged, strict=True)
     })  # fmt: skip
     main = module["main"]
     values, calls = [image], []

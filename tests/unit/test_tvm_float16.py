@@ -67,15 +67,14 @@ def kernels(network: Network, algorithm: str) -> list[Any]:
 
 @pytest.mark.parametrize("algorithm", ["direct", "spatial_pack", "winograd"])
 def test_kernels_are_measured_with_arguments_of_their_types(algorithm: str) -> None:
+    from dlas.systems.tvm.questions import Setting, of_template
     from dlas.systems.tvm.template import opened, weight_of
-    from dlas.systems.tvm.tuning import Tuner
 
-    tuner = Tuner(host(), threads=1, trials=2, weight_bytes=1 << 16)
     for kernel in kernels(tiny("residual", "float16"), algorithm):
         types = [str(parameter.dtype) for parameter in kernel.params]
         weight = weight_of(opened(kernel))
         assert types[weight] == "float16"
-        for given in tuner.arguments(kernel):
+        for given in of_template(kernel, Setting(host(), 1, 1 << 16)).arguments(0):
             assert [str(each.dtype) for each in given] == types
 
 
@@ -98,6 +97,7 @@ def test_conversions_are_vector_instructions(algorithm: str) -> None:
 
     tvm: Any = quick_import("tvm")
     from dlas.systems.tvm.lower import compiled
+    from dlas.systems.tvm.questions import Setting
     from dlas.systems.tvm.tuning import Tuner
 
     b = Builder((16, 28, 28))
@@ -106,9 +106,11 @@ def test_conversions_are_vector_instructions(algorithm: str) -> None:
     x = b.relu(b.add(b.conv(x, "second", 64, 3, groups=groups, bias=True), x))
     network = b.network(b.dense(b.flatten(b.global_average_pool(x)), "fc", 10))
     half = Float16().apply(network, noise(network), Context(Path(), Path()))
-    tuner = Tuner(host(), threads=1, trials=1, weight_bytes=0)
-    for kernel in kernels(half, algorithm):
-        main = tuner.arrange(kernel).with_attr("global_symbol", "main")
+    arranged = Tuner(Setting(host(), threads=1, weight_bytes=0), 1).arrange(
+        kernels(half, algorithm)
+    )
+    for kernel in arranged:
+        main = kernel.with_attr("global_symbol", "main")
         code = compiled(tvm.IRModule({"main": main}), host(), 1).mod.inspect_source("asm")
         assert re.search(r"\tvcvtph2psx?\t", code)
         assert re.search(r"\tvcvtps2phx?\t", code)

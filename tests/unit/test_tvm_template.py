@@ -126,20 +126,9 @@ def test_a_kernel_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     plan = plan_of(network, "spatial_pack")
     system = Tvm(tuning="template", trials=2)
     system.compile(network, plan, tmp_path)
-    from dlas.systems.tvm.knobs import FILE
-    from dlas.systems.tvm.tuning import Tuner
+    from dlas.systems.tvm.contest import Contests
+    from dlas.tuning.store import FILE
 
     assert (tmp_path / FILE).exists()
-    monkeypatch.setattr(Tuner, "measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(Contests, "hold", lambda *_: pytest.fail("measured again"))
     system.compile(network, plan, tmp_path)
-
-
-def test_knobs_are_kept_by_key(tmp_path: Path) -> None:
-    from dlas.systems.tvm.knobs import KnobStore, kernel_key
-
-    store, key = KnobStore(tmp_path / "deep" / "knobs.sqlite"), kernel_key(["text", "target"])
-    assert store.get(key) is None
-    store.put(key, {"rk": 2, "rw": 7}, 0.1)
-    store.put(key, {"rk": 4, "rw": 7}, 0.2)
-    assert KnobStore(store.file).get(key) == {"rk": 4, "rw": 7}
-    assert store.get(kernel_key(["texttarget"])) is None

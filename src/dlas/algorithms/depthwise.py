@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 from dlas.algorithms.blocked import BlockedPrimitive
 from dlas.algorithms.group_lanes import (
     apply_in_groups,
-    group_candidates,
     group_sums,
     pack_groups,
+    ranked_groups,
 )
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
-from dlas.algorithms.template import Knobs
+from dlas.algorithms.template import Knobs, Ranked
 from dlas.network import LayerRow
 from dlas.target import Target
 
@@ -63,8 +63,8 @@ class Depthwise(BlockedPrimitive, frozen=True, kw_only=True):
     def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
         return group_sums(data, weight, row, self.stage)
 
-    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
-        return group_candidates(order, order.get_sblock(self.stage), target)
+    def ranked(self, order: Any, target: Target) -> Sequence[Ranked]:
+        return ranked_groups(order, order.get_sblock(self.stage), target)
 
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         apply_in_groups(order, order.get_sblock(self.stage), knobs, threads)

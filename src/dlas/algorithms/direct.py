@@ -21,7 +21,7 @@ from dlas.algorithms.formatted import Formatted
 from dlas.algorithms.positions import Positions
 from dlas.algorithms.primitive import Array, Layout, Tensor, accumulator, multiply, padded, widened
 from dlas.algorithms.register_tile import IN_FLIGHT, TILE_BYTES
-from dlas.algorithms.template import Knobs, TemplatePrimitive
+from dlas.algorithms.template import Knobs, Ranked, TemplatePrimitive
 from dlas.algorithms.tiles import TAPS, divisors, extents, join_epilogue, stages_before
 from dlas.network import LayerRow
 from dlas.target import Target
@@ -89,7 +89,7 @@ class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
             name="image",
         )
 
-    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
+    def ranked(self, order: Any, target: Target) -> Sequence[Ranked]:
         """Every tile that fits the registers, in both orders of the tiles. ``rk`` divides a group's
         output channels."""
         block, lanes = order.get_sblock(self.stage), target.lanes
@@ -97,7 +97,8 @@ class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
         _, channels, positions = found["outputs"]
         inputs, rows, columns = found["sums"]
         streamed = 4 * channels * inputs * rows * columns > target.cache_bytes(2)
-        ranked = []
+        work = channels * positions * inputs * rows * columns
+        ranked: list[Ranked] = []
         for rk, ri in product(
             divisors(channels // groups(order, block)), divisors(positions // lanes)
         ):
@@ -107,10 +108,13 @@ class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
                 cost = max(IN_FLIGHT / vectors, 1.0) + 0.5 / rk + 0.2 / ri
                 tile = {"rk": rk, "ri": ri, "lanes": lanes}
                 ranked += [
-                    (cost + 0.01 * (outside == streamed), {**tile, "positions_outside": outside})
+                    (
+                        (cost + 0.01 * (outside == streamed)) * work,
+                        {**tile, "positions_outside": outside},
+                    )
                     for outside in (1, 0)
                 ]
-        return [knobs for _, knobs in sorted(ranked, key=lambda pair: pair[0])]
+        return sorted(ranked, key=lambda pair: pair[0])
 
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         """Where all positions are outputs, the sums become outputs in registers; elsewhere they are

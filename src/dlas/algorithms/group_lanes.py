@@ -24,7 +24,7 @@ import numpy as np
 from dlas.algorithms.blocked import padded_blocked
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply
 from dlas.algorithms.register_tile import compute_in_registers, tiles_of
-from dlas.algorithms.template import Knobs
+from dlas.algorithms.template import Knobs, Ranked
 from dlas.algorithms.tiles import divisors, extents, join_epilogue
 from dlas.network import LayerRow
 from dlas.target import Target
@@ -74,18 +74,18 @@ def group_blocks(order: Any, block: Any) -> int | None:
     return None if found is None else int(found)
 
 
-def group_candidates(order: Any, block: Any, target: Target) -> Sequence[Knobs]:
+def ranked_groups(order: Any, block: Any, target: Target) -> Sequence[Ranked]:
     """The first of the tiles that fit the registers, by estimated time: that of waiting for
     accumulators, and of loading weights, and pixels, each once for all taps of its row. Several
     rows share pixels too, but more than the registers hold."""
     found = extents(order, block)
     _, _, height, width, lanes = found["outputs"]
-    taps = found["sums"][-1]
+    taps, work = found["sums"][-1], math.prod(found["outputs"]) * math.prod(found["sums"])
     ranked = []
     for cost, tile in tiles_of((group_blocks(order, block) or 1, height, width, lanes), target):
         pixels = (tile["rw"] + taps - 1) / (taps * tile["rk"] * tile["rw"])
-        ranked.append((cost + pixels / 2 + ROWS * (tile["rh"] > 1), tile))
-    return [tile for _, tile in sorted(ranked, key=lambda pair: pair[0])][:CANDIDATES]
+        ranked.append(((cost + pixels / 2 + ROWS * (tile["rh"] > 1)) * work, tile))
+    return sorted(ranked, key=lambda pair: pair[0])[:CANDIDATES]
 
 
 def apply_in_groups(order: Any, block: Any, knobs: Knobs, threads: int) -> None:

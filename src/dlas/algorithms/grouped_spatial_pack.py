@@ -18,13 +18,13 @@ import numpy as np
 from dlas.algorithms.group_lanes import (
     apply_in_groups,
     group_blocks,
-    group_candidates,
     group_sums,
     pack_groups,
+    ranked_groups,
 )
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
 from dlas.algorithms.spatial_pack import BLOCK, SpatialPack
-from dlas.algorithms.template import Knobs
+from dlas.algorithms.template import Knobs, Ranked
 from dlas.algorithms.tiles import divisors
 from dlas.network import LayerRow
 from dlas.target import Target
@@ -103,11 +103,11 @@ class GroupedSpatialPack(SpatialPack, frozen=True, kw_only=True):
             return super().compute_blocked(data, weight, row, lanes)
         return group_sums(data, weight, row, self.stage)
 
-    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
+    def ranked(self, order: Any, target: Target) -> Sequence[Ranked]:
         block = order.get_sblock(self.stage)
         if group_blocks(order, block) is None:
-            return super().candidates(order, target)
-        return group_candidates(order, block, target)
+            return super().ranked(order, target)
+        return ranked_groups(order, block, target)
 
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         block = order.get_sblock(self.stage)

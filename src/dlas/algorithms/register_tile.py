@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from dlas.algorithms.primitive import Array, Tensor, widened
-from dlas.algorithms.template import Knobs
+from dlas.algorithms.template import Knobs, Ranked
 from dlas.algorithms.tiles import TAPS, divisors, extents, join_epilogue, prepare, stages_before
 from dlas.network import LayerRow
 from dlas.target import Target
@@ -125,7 +125,7 @@ def tiled_sums(
     return te.compute((image.shape[0], weight.shape[0], *row.output_hw, lanes), sums, name=name)
 
 
-def tile_candidates(order: Any, block: Any, target: Target) -> Sequence[Knobs]:
+def ranked_tiles(order: Any, block: Any, target: Target) -> Sequence[Ranked]:
     """Every tile that fits the registers, in both orders of the tiles, cheapest estimate first. A
     stem, which sums so little that padding its image beforehand takes half as long as the sums, is
     padded row by row; where a kernel has one tap, float16 pixels may be widened row by row."""
@@ -140,12 +140,13 @@ def tile_candidates(order: Any, block: Any, target: Target) -> Sequence[Knobs]:
         variants = [inside, (0.01, {"rows_outside": 0})]
     elif before and math.prod(found["sums"]) < FEW_SUMS:
         variants = [inside]
+    work = math.prod(found["outputs"]) * math.prod(found["sums"])
     ranked = [
-        (cost + extra, {**tile, **variant})
+        ((cost + extra) * work, {**tile, **variant})
         for cost, tile in tiles_of((blocks, height, width, lanes), target)
         for extra, variant in variants
     ]
-    return [knobs for _, knobs in sorted(ranked, key=lambda pair: pair[0])]
+    return sorted(ranked, key=lambda pair: pair[0])
 
 
 def tiles_of(

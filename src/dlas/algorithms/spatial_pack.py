@@ -17,8 +17,8 @@ import numpy as np
 from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
 from dlas.algorithms.formatted import Formatted
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply, padded
-from dlas.algorithms.register_tile import Reach, apply_tile, tile_candidates, tiled_sums
-from dlas.algorithms.template import Knobs
+from dlas.algorithms.register_tile import Reach, apply_tile, ranked_tiles, tiled_sums
+from dlas.algorithms.template import Knobs, Ranked
 from dlas.network import LayerRow
 from dlas.target import Target
 
@@ -92,8 +92,8 @@ class SpatialPack(Formatted, BlockedPrimitive, frozen=True, kw_only=True):
 
         return tiled_sums(image, weight, row, place, self.stage)
 
-    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
-        return tile_candidates(order, order.get_sblock(self.stage), target)
+    def ranked(self, order: Any, target: Target) -> Sequence[Ranked]:
+        return ranked_tiles(order, order.get_sblock(self.stage), target)
 
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         apply_tile(order, order.get_sblock(self.stage), knobs, threads)

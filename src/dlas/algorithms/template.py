@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from dlas.algorithms.primitive import Primitive
+from dlas.algorithms.tiles import workload
 from dlas.target import Target
 
 #: A schedule template's choices by name, and what they are for one kernel.
 Knobs = Mapping[str, int]
+#: Knobs after their estimated cost, in multiply-adds of a machine that does nothing else.
+Ranked = tuple[float, Knobs]
 
 
 class TemplatePrimitive(Primitive, frozen=True, kw_only=True):
@@ -27,9 +30,16 @@ class TemplatePrimitive(Primitive, frozen=True, kw_only=True):
         return f"{self.name}_template"
 
     @abc.abstractmethod
-    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
-        """Knobs for the kernel in this ``tvm.s_tir.Schedule``, by estimated cost, best first."""
+    def ranked(self, order: Any, target: Target) -> Sequence[Ranked]:
+        """Knobs for the kernel in this ``tvm.s_tir.Schedule``, cheapest estimate first."""
         raise NotImplementedError
+
+    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
+        return [knobs for _, knobs in self.ranked(order, target)]
+
+    def workload(self, order: Any) -> Mapping[str, float]:
+        """The kernel in numbers, by which it is told from others."""
+        return workload(order, order.get_sblock(self.stage))
 
     @abc.abstractmethod
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:

@@ -5,7 +5,12 @@ Functions take a ``tvm.s_tir.Schedule`` whose module has the one function ``main
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
+
+from dlas.network import LayerRow
 
 MAIN = "main"
 #: The stage that widens weights.
@@ -21,6 +26,31 @@ def extents(order: Any, block: Any) -> dict[str, list[int]]:
         kind = "outputs" if axis.iter_type == tirx.IterVar.DataPar else "sums"
         found[kind].append(int(axis.dom.extent))
     return found
+
+
+def workload(order: Any, block: Any) -> dict[str, float]:
+    """The fused kernel around ``block`` in numbers, by which a cost model tells it from others: how
+    far the loops go, how many stages come before and after, and the bytes read and written."""
+    found = extents(order, block)
+    loops = {f"output{i}": extent for i, extent in enumerate(found["outputs"])}
+    loops |= {f"sum{i}": extent for i, extent in enumerate(found["sums"])}
+    stages = order.get_child_blocks(order.get_sblock("root", MAIN))
+    at = [order.get(each).name_hint for each in stages].index(order.get(block).name_hint)
+    sizes = [
+        math.prod(map(int, buffer.shape)) * np.dtype(str(buffer.dtype)).itemsize
+        for buffer in order.mod[MAIN].params
+    ]
+    return {**loops, "before": at, "after": len(stages) - at - 1, "bytes": sum(sizes)}
+
+
+def numbers_of(row: LayerRow) -> dict[str, float]:
+    """A layer's shapes."""
+    pairs = {
+        "kernel": row.kernel, "stride": row.stride, "dilation": row.dilation,
+        "input": row.input_hw, "output": row.output_hw,
+    }  # fmt: skip
+    each = {f"{name}{i}": size for name, pair in pairs.items() for i, size in enumerate(pair)}
+    return {**each, "inputs": row.in_channels, "outputs": row.out_channels, "groups": row.groups}
 
 
 def stages_before(order: Any, block: Any) -> tuple[list[Any], list[Any]]:

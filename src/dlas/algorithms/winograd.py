@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply
 from dlas.algorithms.register_tile import Reach, compute_in_registers, tiles_of
-from dlas.algorithms.template import Knobs
+from dlas.algorithms.dense_cost import PER_TRANSFORMED
+from dlas.algorithms.template import Knobs, Ranked
 from dlas.algorithms.tiles import divisors, extents, join_epilogue
 from dlas.network import LayerRow, Network
 from dlas.target import Target
@@ -124,20 +125,25 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
         return te.compute((batch, weight.shape[2], height, width, lanes), pixel, name="image")
 
-    def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
+    def ranked(self, order: Any, target: Target) -> Sequence[Ranked]:
         found = extents(order, order.get_sblock(self.stage))
-        _, blocks, _, _, rows, columns, lanes = found["outputs"]
+        _, blocks, alpha, _, rows, columns, lanes = found["outputs"]
         image = order.get_sblock("image")
         whole = extents(order, image)["outputs"][2] % self.outputs == 0
         inputs = math.prod(found["sums"])
         row_bytes = 4 * (self.outputs + 2) ** 2 * columns * (inputs + blocks * lanes)
         best = max(target.cache_bytes(2), 2**18) / 2 / row_bytes
+        products = math.prod(found["outputs"]) * inputs
+        transformed = PER_TRANSFORMED * alpha**2 * rows * columns * (inputs + blocks * lanes)
         ranked = [
-            (cost + 0.2 * abs(math.log2(number / best)), {"rows": number, **tile})
+            (
+                (cost + 0.2 * abs(math.log2(number / best))) * products + transformed,
+                {"rows": number, **tile},
+            )
             for number in (divisors(rows) if whole else [rows])
             for cost, tile in tiles_of((blocks, number, columns, lanes), target)
         ]
-        return [knobs for _, knobs in sorted(ranked, key=lambda pair: pair[0])]
+        return sorted(ranked, key=lambda pair: pair[0])
 
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         products, m = order.get_sblock(self.stage), self.outputs

@@ -7,11 +7,9 @@ Keep the imports light: whatever is imported here stands in every executable's m
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-_PR_SET_PDEATHSIG = 1
-
+from dlas.target.processes import die_with_parent
 
 def main(folder: str, cores: Sequence[int], parent: int) -> None:
-    _die_with_parent(parent)
+    die_with_parent(parent)
     answers = _take_stdout()
     sys.excepthook = _reporter(answers)
 
@@ -64,14 +61,6 @@ def _time(run: Callable[[Any], Any], image: Any, count: int) -> list[int]:
         samples_ns.append(now() - start)
     gc.enable()
     return samples_ns
-
-
-def _die_with_parent(parent: int) -> None:
-    """Also when the parent is killed while this process computes and does not read its input."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the call
-            sys.exit("the process that wanted the timing has ended")
 
 
 def _take_stdout() -> IO[str]:

@@ -6,10 +6,8 @@ fails, in whatever way, ends as an outcome: this is the one place that catches e
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import signal
 import sys
 import traceback
 from typing import Any
@@ -17,12 +15,10 @@ from typing import Any
 import msgspec
 
 from dlas.errors import DlasError, Refused
-
-_PR_SET_PDEATHSIG = 1
-
+from dlas.target.processes import die_with_parent
 
 def main() -> None:
-    _die_with_parent()
+    die_with_parent()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     jobs = os.fdopen(os.dup(0))
     os.dup2(2, 1)  # whatever prints goes to stderr
@@ -75,12 +71,6 @@ def _failed(error: Exception) -> dict[str, Any]:
     lines = str(error).strip().splitlines()
     first = lines[0] if lines else "no message"
     return {"status": "failed", "message": f"{type(error).__name__}: {first[:300]}"}
-
-
-def _die_with_parent() -> None:
-    """A killed study must not leave workers behind (Linux; elsewhere stdin's end does it)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

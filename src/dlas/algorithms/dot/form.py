@@ -61,9 +61,9 @@ class DotForm:
         found = []
         for columns in self.ways(row):
             window = Window(row, number, channels, target.lanes, columns)
-            found += self.ranked(window, weight, (affine, zero), target, most)
-        found.sort(key=lambda pair: pair[0])
-        return [kernel for _, kernel in found[:most]]
+            found += self.of_window(window, weight, (affine, zero), target, most)
+        found.sort(key=lambda kernel: kernel.estimate)
+        return found[:most]
 
     def ways(self, row: LayerRow) -> Sequence[bool]:
         """Whether pixels are gathered, by choice where that brings outputs of a strided layer to
@@ -72,27 +72,28 @@ class DotForm:
             return (False, True)
         return (self.columns,)
 
-    def ranked(
+    def of_window(
         self, window: Window, weight: Array, rest: tuple[Affine, int], target: Target, most: int
-    ) -> list[tuple[float, Kernel]]:
+    ) -> list[Kernel]:
         (affine, zero), number, packed = rest, window.number, window.pack(weight)
         if self.packs and matrix_instruction(number, target):
             return [
-                (
-                    cost,
-                    Kernel(
-                        self.stage, tile, packed, affine, zero, matrix_tile, (configuration(tile),)
-                    ),
+                Kernel(
+                    self.stage, tile, packed, affine, zero, matrix_tile, (configuration(tile),),
+                    estimate=cost * window.row.macs,
                 )
                 for cost, tile in matrix_tiles(window, target, most)
-            ]
+            ]  # fmt: skip
         dot = instruction(number, target)
         if dot.shifts(number):
             affine = shifted(affine, packed, number.name == "int8", window.row)
         return [
-            (cost, Kernel(self.stage, tile, packed, affine, zero, vector_tile(dot)))
+            Kernel(
+                self.stage, tile, packed, affine, zero, vector_tile(dot),
+                estimate=cost * window.row.macs,
+            )
             for cost, tile in vector_tiles(window, target, most)
-        ]
+        ]  # fmt: skip
 
     def affine(
         self, offset: Array, factor: Array | None = None, shift: Array | None = None
@@ -114,8 +115,8 @@ class DotForm:
         window = DepthwiseWindow(row, number, channels, target.lanes, columns=False)
         packed, compute = window.pack(weight), depthwise_tile(instruction(number, target))
         return [
-            Kernel(self.stage, tile, packed, affine, zero, compute)
-            for _, tile in depthwise_tiles(window, target, most)
+            Kernel(self.stage, tile, packed, affine, zero, compute, estimate=cost * window.row.macs)
+            for cost, tile in depthwise_tiles(window, target, most)
         ]
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from dlas.algorithms.dot.tile import Tile
 from dlas.algorithms.sparse.kernel import ELEMENTWISE_MAY_FOLLOW
 from dlas.algorithms.sparse.loops import Expr, argument, int64
+from dlas.algorithms.tiles import numbers_of
 
 Array = NDArray[Any]
 #: The stages before and after the tiles.
@@ -54,7 +55,7 @@ class Affine:
 class Kernel:
     """``stage``: the name of the stage that computes the tiles. ``weights`` as the window packs
     them; ``zero``: what padding holds. ``compute``: writes the loops of one tile; ``extras``: what
-    it is called with besides."""
+    it is called with besides. ``estimate``: of its cost, in multiply-adds."""
 
     stage: str
     tile: Tile
@@ -64,10 +65,25 @@ class Kernel:
     compute: Callable[[Kernel, Expr, Expr, dict[str, Any]], None]
     extras: tuple[Array, ...] = ()
     batch: int = 1
+    estimate: float = 1.0
 
     @property
     def choices(self) -> str:
         return f"{self.stage} {self.tile.choices}"
+
+    @property
+    def workload(self) -> dict[str, float]:
+        """The layer in numbers, by which a cost model tells it from others."""
+        window = self.tile.window
+        return {**numbers_of(window.row), "channels": window.channels, "columns": window.columns}
+
+    @property
+    def knobs(self) -> dict[str, float]:
+        tile = self.tile
+        return {
+            "rows": tile.rows, "blocks": tile.blocks, "rows_outside": tile.rows_outside,
+            "places": tile.places, "vectors": tile.vectors, "matrix": tile.matrix,
+        }  # fmt: skip
 
     @property
     def filled(self) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dlas.algorithms.formats import Bsr
-from dlas.algorithms.sparse.cost import Machine, Stored, tiles
+from dlas.algorithms.sparse.cost import Machine, Stored, cost, tiles
 from dlas.algorithms.sparse.kernel import Kernel
 from dlas.algorithms.sparse.packed import pack
 from dlas.algorithms.sparse.tile import Shifts, Tile, grid
@@ -36,9 +36,15 @@ class SparseForm:
     ) -> Sequence[Kernel]:
         """Those of so many tiles at most, the cheapest by estimate first. ``weights``: all groups
         in one."""
-        machine = machine_of(target)
-        found = tiles(row, self.shifts, Stored.of(weights), machine)[:most]
-        return [self.kernel(weights, tile, threads) for tile in found]
+        machine, stored = machine_of(target), Stored.of(weights)
+        found = tiles(row, self.shifts, stored, machine)[:most]
+        return [
+            replace(
+                self.kernel(weights, tile, threads),
+                estimate=cost(tile, stored, machine).total * target.lanes,
+            )
+            for tile in found
+        ]
 
     def simplest(self, weights: Bsr, row: LayerRow, target: Target, threads: int) -> Kernel:
         """The one of no choices: a row of outputs, all input channels, one output channel."""

@@ -20,6 +20,7 @@ from dlas.algorithms.sparse.loops import Expr, argument, int64, unrolled, vector
 from dlas.algorithms.sparse.packed import Packed
 from dlas.algorithms.sparse.packing import Packing
 from dlas.algorithms.sparse.tile import Tile
+from dlas.algorithms.tiles import numbers_of
 
 #: The stage after the one that computes the tiles.
 IMAGE = "sparse_image"
@@ -33,18 +34,35 @@ READ, LOCALITY, DATA = 0, 3, 1
 @dataclass(frozen=True)
 class Kernel:
     """``stage``: the name of the stage that computes the tiles. ``parts``: of the output channels,
-    for threads to take where there are fewer tiles than threads; divides the rows of blocks."""
+    for threads to take where there are fewer tiles than threads; divides the rows of blocks.
+    ``estimate``: of its cost, in multiply-adds."""
 
     stage: str
     tile: Tile
     packed: Packed
     batch: int = 1
     parts: int = 1
+    estimate: float = 1.0
 
     @property
     def rows(self) -> int:
         """Of blocks of output channels."""
         return int(self.packed.pointers.shape[1]) - 1
+
+    @property
+    def workload(self) -> dict[str, float]:
+        """The layer in numbers, by which a cost model tells it from others."""
+        high, wide = self.packed.block
+        entries = int(self.packed.pointers[:, -1].max()) * len(self.packed.pointers)
+        return {**numbers_of(self.tile.row), "high": high, "wide": wide, "entries": entries}
+
+    @property
+    def knobs(self) -> dict[str, float]:
+        tile = self.tile
+        return {
+            "height": tile.height, "width": tile.width, "channels": tile.channels,
+            "rows": tile.rows, "step": tile.step,
+        }  # fmt: skip
 
     @property
     def in_order(self) -> bool:

@@ -10,10 +10,7 @@ algorithms can be compared on one code generator.
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -21,7 +18,6 @@ import msgspec
 
 from dlas.executable import Run
 from dlas.layer import member
-from dlas.plan import KEPT
 from dlas.systems.base import System
 from dlas.systems.tvm.runtime import LIBRARY, load_library, quick_import
 from dlas.target import host
@@ -76,38 +72,9 @@ class Tvm(System, frozen=True, kw_only=True):
 
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         quick_import("tvm")
-        from dlas.network.compact import compact
-        from dlas.systems.tvm.lower import build
-        from dlas.systems.tvm.schedule import schedule
-        from dlas.systems.tvm.sparse import SparseLayers
+        from dlas.systems.tvm.compiling import Compiling
 
-        if any(step.format == KEPT for step in plan.steps):
-            network = compact(network)
-        arrange: Callable[..., Any]
-        if self.tuning == "untuned":
-            from dlas.systems.tvm.frontend import translate
-
-            arrange = partial(schedule, lanes=host().lanes, threads=self.threads)
-            module = translate(network, plan, SparseLayers(host(), self.threads))
-        else:
-            from dlas.network.layers import ITEM_BYTES
-            from dlas.systems.tvm.blocked import translate_blocked
-            from dlas.systems.tvm.dots import DotLayers
-            from dlas.systems.tvm.narrow import translate_narrow
-            from dlas.systems.tvm.tuning import Tuner
-
-            os.environ["TVM_NUM_THREADS"] = str(self.threads)
-            weight_bytes = sum(ITEM_BYTES[row.dtype] * row.weights for row in network.layers)
-            tuner = Tuner(host(), self.threads, self.trials, weight_bytes)
-            arrange = tuner.arrange
-            sparse = SparseLayers(host(), self.threads, tuner.choose_tile, self.trials)
-            lanes = host().lanes
-            if network.dtype in ("int8", "bfloat16", "mixed"):
-                dots = DotLayers(host(), tuner.choose_dots, self.trials)
-                module = translate_narrow(network, plan, lanes, dots, sparse)
-            else:
-                module = translate_blocked(network, plan, lanes, sparse)
-        build(module, host(), self.threads, folder / LIBRARY, arrange)
+        Compiling(network, plan, self).write(folder)
 
     def load(self, folder: Path) -> Run:
         return load_library(folder / LIBRARY, self.threads)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tvm
 from tvm import relax, tirx
@@ -12,6 +13,9 @@ from tvm.relax import transform
 from dlas.systems.tvm.quantized import legalize_quantize
 from dlas.systems.tvm.registers import PIPELINE
 from dlas.target import Target, host
+
+#: Puts the loops of a module's kernels in order.
+Arrange = Callable[[Sequence[tirx.PrimFunc]], Sequence[tirx.PrimFunc]]
 
 #: -O2 compiles in two thirds of -O3's time, and the kernels run as fast.
 OPTIMIZATION = 2
@@ -79,23 +83,28 @@ def compiled(kernels: tvm.IRModule, machine: Target, threads: int) -> tvm.runtim
     return tvm.compile(kernels, llvm_target(machine, threads), tir_pipeline=PIPELINE)
 
 
+def kernels_of(module: tvm.IRModule) -> dict[Any, tirx.PrimFunc]:
+    """By their global variables."""
+    functions = module.functions_items()
+    return {name: each for name, each in functions if isinstance(each, tirx.PrimFunc)}
+
+
 def build(
     module: tvm.IRModule,
     machine: Target,
     threads: int,
     library: Path,
-    arrange: Callable[[tirx.PrimFunc], tirx.PrimFunc],
+    arrange: Arrange,
 ) -> None:
-    """Compile ``module`` for ``machine`` and write it as a shared library; ``arrange`` orders the
-    loops of one kernel."""
+    """Compile ``module`` for ``machine`` and write it as a shared library."""
     target = llvm_target(machine, threads)
     # The virtual machine calls a kernel with tensors of the shapes it was compiled for; checking
     # them again in every kernel is a third of the code and of the compile time.
     with target, tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
         module = tvm.transform.Sequential(FUSE)(module)
-        for name, function in module.functions_items():
-            if isinstance(function, tirx.PrimFunc):
-                module[name] = arrange(function)
+        kernels = kernels_of(module)
+        for name, kernel in zip(kernels, arrange(list(kernels.values())), strict=True):
+            module[name] = kernel
         module = tvm.transform.Sequential(FINISH)(module)
         built = relax.build(module, target, relax_pipeline=None, tir_pipeline=PIPELINE)
         built.export_library(str(library))

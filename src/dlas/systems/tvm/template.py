@@ -26,13 +26,16 @@ def opened(kernel: tirx.PrimFunc) -> s_tir.Schedule:
 
 
 def primitive_in(order: s_tir.Schedule) -> TemplatePrimitive | None:
-    """The primitive, or a form of it, that has a block in this kernel."""
-    found: Any = form_in(order)
+    """The primitive whose template this kernel's loops are ordered by; None for the form of one,
+    and for other kernels."""
+    if form_in(order) is not None:
+        return None
     for block in order.get_child_blocks(order.get_sblock("root", MAIN)):
         name = order.get(block).name_hint
-        if found is None and name.endswith("_template"):
-            found = member("algorithms", name.removesuffix("_template"))()
-    return found  # type: ignore[no-any-return]
+        if name.endswith("_template"):
+            found: Any = member("algorithms", name.removesuffix("_template"))()
+            return found  # type: ignore[no-any-return]
+    return None
 
 
 def weight_of(order: s_tir.Schedule) -> int:
@@ -57,8 +60,13 @@ def by_template(kernel: tirx.PrimFunc, knobs: Knobs, threads: int) -> tirx.PrimF
 
 
 def by_rule(kernel: tirx.PrimFunc, target: Target, threads: int) -> tirx.PrimFunc:
-    """Vectors along the last axis, the outer axes shared among the threads; sums in registers."""
+    """The one order of a primitive's form. Of other kernels, vectors along the last axis, the outer
+    axes shared among the threads; sums in registers."""
     order = opened(kernel.with_attr("tirx.noalias", True))
+    form = form_in(order)
+    if form is not None:
+        form.apply(order, form.candidates(order, target)[0], threads)
+        return order.mod[MAIN]
     root = order.get_sblock("root", MAIN)
     for block in order.get_child_blocks(root):
         consumers = order.get_consumers(block)

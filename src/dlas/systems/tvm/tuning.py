@@ -1,214 +1,300 @@
-"""Choosing the knobs of every kernel: the primitive's estimate ranks them, the first few are
-measured, and the best is remembered.
+"""Choosing among the candidates of every kernel: a model ranks them, the first few that this
+machine has not measured yet are, and the best is taken.
+
+    questions ─▶ store: what was measured here ─▶ model: what else is worth it ─▶ contests ─▶ store
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
+import contextlib
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-import tvm
+import msgspec
 from tvm import tirx
 
 from dlas.layer import distribution_version
-from dlas.systems.tvm.knobs import KnobStore, kernel_key
-from dlas.systems.tvm.lower import compiled
-from dlas.systems.tvm.pages import in_huge_pages
-from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in, weight_of
+from dlas.places import cache_folder
+from dlas.systems.tvm.contest import Contests, Outcome
+from dlas.systems.tvm.questions import Question, Setting, of_dots, of_sparse, of_template
+from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in
 from dlas.target import Target
+from dlas.tuning.model import CostModel
+from dlas.tuning.record import Place, Record, machine_name
+from dlas.tuning.store import TuningStore
 
 if TYPE_CHECKING:
     from dlas.algorithms.dot.kernel import Kernel as DotKernel
-    from dlas.algorithms.sparse.kernel import Kernel
-    from dlas.algorithms.template import Knobs
+    from dlas.algorithms.sparse.kernel import Kernel as SparseKernel
 
 #: Goes up when a template gives other loops for the same knobs.
-REVISION = 4
-#: All of a network's measuring takes no longer; kernels that are left get the first estimate.
+REVISION = 5
+#: All of a network's measuring takes no longer; kernels that are left get the model's first.
 BUDGET_S = 40.0
-#: Candidates take turns, so that what else the machine does falls on all of them alike.
-ROUNDS, SHORTEST_S = 4, 1e-3
-#: Copies of a kernel's weights: no more, and of no more than so many bytes, beyond every cache.
-COPIES, COPIED_BYTES = 32, 64 << 20
-#: What gives the seconds of one call, and how many calls it makes for that.
-Run = tuple[Callable[[], float], int]
+#: Contests at once: one is timed, the others are compiled meanwhile.
+MOST_JOBS = 4
+LOCK = "tuning.lock"
+
+T = TypeVar("T")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The candidate to take, None where none works; its seconds, ``measured`` here or predicted,
+    and None where nothing is known of its like."""
+
+    candidate: int | None
+    seconds: float | None
+    measured: bool
+
+
+@dataclass
+class Tally:
+    """What tuning did: ``kernels`` it was asked about, those of ``known`` times, ``measured``
+    candidates, those that ``failed`` by how, ``late`` kernels that the budget left out."""
+
+    kernels: int = 0
+    known: int = 0
+    measured: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    late: int = 0
+    seconds: float = 0.0
+
+    def sentence(self) -> str:
+        parts = [
+            f"{self.measured} candidates of {self.kernels} kernels measured in "
+            f"{self.seconds:.1f} s, {self.known} kernels known before"
+        ]
+        if self.failed:
+            kinds = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.failed.items())
+            parts.append(f"discarded: {kinds}")
+        if self.late:
+            parts.append(f"{self.late} kernels untried when the time was up")
+        return "; ".join(parts)
 
 
 @dataclass
 class Tuner:
-    """``trials``: how many candidates are measured for one kernel; 1 measures nothing.
-    ``weight_bytes``: of the whole network. In the network a kernel's weights come from where the
-    others' have left them, the second or third cache or memory; so they do when it is measured."""
+    """``trials``: how many candidates of a kernel are measured, at most; 1 measures nothing, and
+    takes the first by the primitive's estimate."""
 
-    target: Target
-    threads: int
+    setting: Setting
     trials: int
-    weight_bytes: int
-    store: KnobStore = field(default_factory=KnobStore)
-    spent_s: float = 0.0
+    store: TuningStore = field(default_factory=TuningStore)
+    budget_s: float = BUDGET_S
+    tally: Tally = field(default_factory=Tally)
+    models: dict[str, CostModel] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    #: Questions that wait to be answered together; None: each is answered at once.
+    waiting: dict[str, Question] | None = None
 
-    def arrange(self, kernel: tirx.PrimFunc) -> tirx.PrimFunc:
-        """The kernel with its loops in order."""
-        order = opened(kernel)
-        primitive = primitive_in(order)
-        if primitive is None:
-            return by_rule(kernel, self.target, self.threads)
-        candidates = primitive.candidates(order, self.target)[: self.trials]
-        return by_template(kernel, self.choose(kernel, candidates), self.threads)
+    @property
+    def place(self) -> Place:
+        return place_of(self.setting.target)
 
-    def choose(self, kernel: tirx.PrimFunc, candidates: Sequence[Knobs]) -> Knobs:
-        if len(candidates) == 1:
-            return candidates[0]
-        key = self.key(kernel)
-        known = self.store.get(key)
-        if known is not None:
-            return known
-        if self.spent_s > BUDGET_S:
-            return candidates[0]
-        start = time.monotonic()
-        seconds = self.measure(kernel, candidates)
-        self.spent_s += time.monotonic() - start
-        best = int(np.argmin(seconds))
-        self.store.put(key, candidates[best], seconds[best])
-        return candidates[best]
+    # -- what a translation and a build ask ----------------------------------------------------
 
-    def choose_tile(self, kernels: Sequence[Kernel]) -> Kernel:
-        """The fastest of a sparse layer's kernels, with its own weights: where its zeros are
-        decides which tile is best."""
-        if len(kernels) == 1:
-            return kernels[0]
-        key = self.tile_key(kernels)
-        return kernels[self.fastest(key, [partial(self.sparse_run, each) for each in kernels])]
+    def arrange(self, kernels: Sequence[tirx.PrimFunc]) -> list[tirx.PrimFunc]:
+        """Every kernel with its loops in order."""
+        target, threads = self.setting.target, self.setting.threads
+        questions = {i: of_template(k, self.setting) for i, k in templates(kernels).items()}
+        answers = dict(zip(questions, self.answer(list(questions.values())), strict=True))
+        arranged = []
+        for i, kernel in enumerate(kernels):
+            if i not in answers:
+                arranged.append(by_rule(kernel, target, threads))
+                continue
+            chosen = answers[i].candidate
+            if chosen is None:
+                arranged.append(kernel)
+                continue
+            knobs = {name: int(value) for name, value in questions[i].knobs[chosen].items()}
+            arranged.append(by_template(kernel, knobs, threads))
+        return arranged
 
-    def fastest(self, key: str, makers: Sequence[Callable[[], Run]]) -> int:
-        """Which of several is, as it was measured once or is now; the first beyond the budget."""
-        known = self.store.get(key)
-        if known is not None:
-            return known["candidate"]
-        if self.spent_s > BUDGET_S:
-            return 0
-        start = time.monotonic()
-        runs, calls = zip(*(make() for make in makers), strict=True)
-        times = interleaved(runs, calls[0])
-        self.spent_s += time.monotonic() - start
-        best = int(np.argmin(times))
-        self.store.put(key, {"candidate": best}, times[best])
-        return best
-
-    def tile_key(self, kernels: Sequence[Kernel]) -> str:
-        tiles = (repr(kernel.tile) for kernel in kernels)
-        weights = hashlib.sha256(b"".join(a.tobytes() for a in kernels[0].packed.arrays))
-        tools = distribution_version("apache-tvm"), str(REVISION)
-        return kernel_key(
-            (*tiles, weights.hexdigest(), self.target.name, str(self.threads), *tools)
-        )
-
-    def sparse_run(self, kernel: Kernel) -> Run:
-        order = opened(kernel.function())
-        form = primitive_in(order)
-        assert form is not None
-        form.apply(order, form.candidates(order, self.target)[0], self.threads)
-        main = order.mod["main"].with_attr("global_symbol", "main")
-        random = np.random.default_rng(0)
-        image, *_, bias, output = (
-            random.random(tuple(map(int, each.shape)), np.float32) for each in main.params
-        )
-        given = (image, *kernel.packed.arrays, bias, output)
-        arguments = [tvm.runtime.tensor(np.ascontiguousarray(value)) for value in given]
-        return partial(seconds, self.built(main), [arguments]), 1
+    def choose_tile(self, kernels: Sequence[SparseKernel]) -> SparseKernel:
+        """The fastest of a sparse layer's kernels."""
+        return kernels[self._index(kernels, of_sparse)]
 
     def choose_dots(self, kernels: Sequence[DotKernel]) -> DotKernel:
         """The fastest of a layer's kernels on narrow numbers."""
-        if len(kernels) == 1:
-            return kernels[0]
-        tools = distribution_version("apache-tvm"), str(REVISION)
-        names = (each.identity for each in kernels)
-        key = kernel_key((*names, self.target.name, str(self.threads), self.cold, *tools))
-        return kernels[self.fastest(key, [partial(self.dot_run, each) for each in kernels])]
+        return kernels[self._index(kernels, of_dots)]
 
-    def dot_run(self, kernel: DotKernel) -> Run:
-        number = kernel.tile.window.number.stored
-        order = opened(kernel.function(number))
-        form = primitive_in(order)
-        assert form is not None
-        form.apply(order, {}, self.threads)
-        main = order.mod["main"].with_attr("global_symbol", "main")
-        random = np.random.default_rng(0)
-        # Small integers, and as bits of bfloat16 small numbers.
-        image = random.integers(0, 127, kernel.image_shape).astype(number)
-        output = np.zeros(kernel.output_shape, number)
-        constants = kernel.constants
-        held = min(self.weight_bytes, COPIED_BYTES) // constants["weights"].nbytes
-        with in_huge_pages():
-            copies = [
-                tvm.runtime.tensor(constants["weights"]) for _ in range(min(held, COPIES) or 1)
-            ]
-            same = {
-                name: tvm.runtime.tensor(np.ascontiguousarray(value))
-                for name, value in {"image": image, **constants, "output": output}.items()
-            }
-        arguments = [list({**same, "weights": copy}.values()) for copy in copies]
-        return partial(seconds, self.built(main), arguments), len(arguments)
+    def together(self, translate: Callable[[], T]) -> T:
+        """What ``translate`` gives. It is done twice where it asks for choices: first to know all
+        questions, which are answered side by side."""
+        self.waiting = {}
+        found = translate()
+        questions, self.waiting = list(self.waiting.values()), None
+        if not questions:
+            return found
+        self.answer(questions)
+        return translate()
 
-    @property
-    def cold(self) -> str:
-        """How many bits the bytes have that weights come from."""
-        return str(min(self.weight_bytes, COPIED_BYTES).bit_length())
+    def _index(self, kernels: Sequence[Any], ask: Callable[..., Question]) -> int:
+        if len(kernels) == 1 or self.trials == 1:
+            return 0
+        question = ask(kernels, self.setting)
+        if self.waiting is not None:
+            self.waiting[question.kernel] = question
+            return 0
+        return self.answer([question])[0].candidate or 0
 
-    def key(self, kernel: tirx.PrimFunc) -> str:
-        text = kernel.without_attr("global_symbol").script()
-        tools = distribution_version("apache-tvm"), str(REVISION), str(self.trials)
-        return kernel_key((text, self.target.name, str(self.threads), self.cold, *tools))
+    # -- answering -----------------------------------------------------------------------------
 
-    def measure(self, kernel: tirx.PrimFunc, candidates: Sequence[Knobs]) -> list[float]:
-        """The shortest of a few runs of each candidate, in seconds, on random data."""
-        arguments, runs = self.arguments(kernel), []
-        for knobs in candidates:
-            tried = by_template(kernel, knobs, self.threads).with_attr("global_symbol", "main")
-            runs.append(partial(seconds, self.built(tried), arguments))
-        return interleaved(runs, len(arguments))
-
-    def built(self, main: tirx.PrimFunc) -> Callable[..., None]:
-        """A kernel with its loops in order, to be called here. Code that checks its arguments takes
-        longer to compile than the loops."""
-        with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-            module = compiled(tvm.IRModule({"main": main}), self.target, self.threads)
-        found: Callable[..., None] = module.jit()["main"]
-        return found
-
-    def arguments(self, kernel: tirx.PrimFunc) -> list[list[tvm.runtime.Tensor]]:
-        """What the kernel is called with in turns: the same images and other weights."""
-        random, weight = np.random.default_rng(0), weight_of(opened(kernel))
-        values = [
-            random.random(tuple(map(int, each.shape)), np.float32).astype(str(each.dtype))
-            for each in kernel.params
+    def answer(self, questions: Sequence[Question], fewest: int = 2) -> list[Answer]:
+        """The best candidate of each. Kernels of fewer than ``fewest`` candidates are not measured:
+        there is nothing to choose."""
+        searches = {
+            q.kernel: Search(q, self.store.of_kernel(q.kernel, self.place), self.model(q))
+            for q in questions
+            if q.kernel not in self.answers
+        }
+        self.tally.kernels += len(searches)
+        open_ones = [
+            (search, missing)
+            for search in searches.values()
+            if len(search.question.knobs) >= fewest
+            and (missing := search.missing(self.trials if self.trials > 1 else 0))
         ]
-        held = min(self.weight_bytes, COPIED_BYTES) // values[weight].nbytes
-        with in_huge_pages():
-            same = [tvm.runtime.tensor(value) for value in values]
-            copies = [tvm.runtime.tensor(values[weight]) for _ in range(min(held, COPIES) or 1)]
-        return [[*same[:weight], copy, *same[weight + 1 :]] for copy in copies]
+        self.tally.known += sum(bool(s.times) for s in searches.values()) - sum(
+            bool(search.times) for search, _ in open_ones
+        )
+        self._measure(open_ones)
+        self.answers |= {kernel: search.answer() for kernel, search in searches.items()}
+        return [self.answers[question.kernel] for question in questions]
+
+    def model(self, question: Question) -> CostModel:
+        """Of the question's primitive, from all records of its candidates."""
+        if question.primitive not in self.models:
+            records = self.store.guides(question.primitive) if self.trials > 1 else []
+            self.models[question.primitive] = CostModel(records)
+        return self.models[question.primitive]
+
+    def _measure(self, searches: Sequence[tuple[Search, list[int]]]) -> None:
+        """The heaviest kernels first, while there is time."""
+        left_s = self.budget_s - self.tally.seconds
+        if not searches or left_s <= 0:
+            self.tally.late += len(searches)
+            return
+        start = time.monotonic()
+        ordered = sorted(searches, key=lambda pair: -pair[0].question.estimates[0])
+        contests = Contests(
+            [search.question.contest(missing) for search, missing in ordered],
+            self.setting.target,
+            self.setting.threads,
+            jobs_for(self.setting.threads),
+        )
+        with alone():
+            for number, outcomes in contests.hold(start + left_s):
+                search, missing = ordered[number]
+                found = dict(zip(missing, outcomes, strict=True))
+                search.add(found)
+                self.store.add([search.question_record(i, o, self.place) for i, o in found.items()])
+                self.tally.measured += len(outcomes)
+                self.tally.failed.update(o.status for o in outcomes if o.status != "ok")
+                self.tally.late -= 1
+        self.tally.late += len(searches)
+        self.tally.seconds += time.monotonic() - start
 
 
-def interleaved(runs: Sequence[Callable[[], float]], calls: int = 1) -> list[float]:
-    """The shortest time of each, in turns; one run is so many calls."""
-    again = [max(1, math.ceil(SHORTEST_S / calls / run())) for run in runs]
-    rounds = [
-        [min(run() for _ in range(number)) for run, number in zip(runs, again, strict=True)]
-        for _ in range(ROUNDS)
-    ]
-    return [min(times) for times in zip(*rounds, strict=True)]
+@dataclass
+class Search:
+    """Of the best candidate of one kernel. ``times`` of those measured here; failed ones are
+    None."""
+
+    question: Question
+    known: Sequence[Record]
+    model: CostModel
+    times: dict[int, float | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        measured = {record.candidate: record.seconds for record in self.known}
+        each = ((i, self.question.candidate(i)) for i in range(len(self.question.knobs)))
+        self.times = {i: measured[name] for i, name in each if name in measured}
+
+    def missing(self, trials: int) -> list[int]:
+        """What to measure before the best is known, so that ``trials`` were at most: nothing, or
+        those that may be faster, beside the best of those that were measured."""
+        question, best, left = self.question, self.best(), trials - len(self.times)
+        if left <= 0:
+            return []
+        prediction = self.model.predict(question.workload, question.knobs, question.estimates)
+        wanted = prediction.contenders(prediction.order[0] if best is None else best)
+        missing = [i for i in wanted if i not in self.times][:left]
+        return [best, *missing] if missing and best is not None else missing
+
+    def add(self, outcomes: dict[int, Outcome]) -> None:
+        """Of one contest. Times of another are not compared with these: what took part in both is
+        the measure."""
+        self.times.update({i: outcome.seconds for i, outcome in outcomes.items()})
+
+    def best(self) -> int | None:
+        done = {i: seconds for i, seconds in self.times.items() if seconds is not None}
+        return min(done, key=done.__getitem__, default=None)
+
+    def answer(self) -> Answer:
+        best = self.best()
+        if best is not None:
+            return Answer(best, self.times[best], True)
+        question = self.question
+        prediction = self.model.predict(question.workload, question.knobs, question.estimates)
+        ranked = prediction.order if self.model.size else range(len(question.knobs))
+        untried = next((i for i in ranked if i not in self.times), None)
+        if untried is None or not self.model.size:
+            return Answer(untried, None, False)
+        return Answer(untried, float(prediction.seconds[untried]), False)
+
+    def question_record(self, index: int, outcome: Outcome, place: Place) -> Record:
+        question = self.question
+        return Record(
+            kernel=question.kernel,
+            candidate=question.candidate(index),
+            primitive=question.primitive,
+            workload=question.workload,
+            knobs=question.knobs[index],
+            estimate=float(question.estimates[index]),
+            seconds=outcome.seconds,
+            status=outcome.status,
+            place=place,
+            created=time.time(),
+        )
 
 
-def seconds(kernel: Callable[..., None], arguments: Sequence[Sequence[Any]]) -> float:
-    """Of one call, the mean over all arguments."""
-    start = time.perf_counter()
-    for given in arguments:
-        kernel(*given)
-    return (time.perf_counter() - start) / len(arguments)
+def templates(kernels: Sequence[tirx.PrimFunc]) -> dict[int, tirx.PrimFunc]:
+    """Those with a choice in their order."""
+    return {
+        i: kernel for i, kernel in enumerate(kernels) if primitive_in(opened(kernel)) is not None
+    }
+
+
+def place_of(target: Target) -> Place:
+    compiler = f"apache-tvm {distribution_version('apache-tvm')}"
+    return Place(
+        machine=machine_name(target), target=target.name, compiler=compiler, revision=REVISION
+    )
+
+
+def jobs_for(threads: int) -> int:
+    """Contests at once. Kernels on several threads are left alone."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(MOST_JOBS, (cpus or 1) // threads)) if threads == 1 else 1
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One process of the machine measures at a time; without a place for the lock, any."""
+    try:
+        import fcntl
+
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        lock = (cache_folder() / LOCK).open("w")
+    except (ImportError, OSError):
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

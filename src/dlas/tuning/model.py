@@ -1,0 +1,168 @@
+"""A cost model: the seconds of candidates that nobody measured, and how sure they are.
+
+A Gaussian process (Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", chapter
+2) over y = ln(seconds / estimate), the factor by which a primitive's own estimate is wrong. Without
+records the estimate alone ranks; near what was measured, the measurements do. The covariance of two
+candidates is
+
+    layer · e^(-w²/2)  +  choice · e^(-w²/2 - c²/2)   (+ noise, of one with itself)
+
+with w the distance of their workloads and c that of their knobs, in octaves over a length: what a
+layer costs at all is shared by its candidates, and so does not blur which of them is faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlas.tuning.record import Record
+
+Numbers = Mapping[str, float]
+Floats = NDArray[np.float64]
+
+#: Records that a model is fitted to; more would be slower and hardly better.
+MOST, FOR_LENGTHS = 1500, 400
+#: Octaves over which workloads, and knobs, behave alike; the standard deviations of what they share
+#: and of a measurement. Those are taken under which the records are the likeliest.
+WORKLOAD_OCTAVES, KNOB_OCTAVES = (2.0, 4.0, 8.0), (1.0, 2.0, 4.0)
+LAYER, CHOICE, NOISE = 0.5, (0.15, 0.4), (0.02, 0.08)
+#: Of being the fastest, below which a candidate is not measured.
+CHANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Scales:
+    workload: float
+    knobs: float
+    choice: float
+    noise: float
+
+
+USUAL = Scales(4.0, 2.0, 0.4, 0.08)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of some candidates of one kernel: the logarithm of their seconds, and the covariance of its
+    errors. Before any record, seconds are multiples of an unknown unit and good to compare only.
+    """
+
+    log_seconds: Floats
+    covariance: Floats
+
+    @property
+    def order(self) -> list[int]:
+        """The candidates, fastest first."""
+        return [int(i) for i in np.argsort(self.log_seconds, kind="stable")]
+
+    @property
+    def seconds(self) -> Floats:
+        """The medians of what is likely."""
+        seconds: Floats = np.exp(self.log_seconds)
+        return seconds
+
+    @property
+    def deviation(self) -> Floats:
+        """The standard deviations: 0.1 is about 10 %."""
+        deviations: Floats = np.sqrt(np.diag(self.covariance))
+        return deviations
+
+    def contenders(self, best: int, chance: float = CHANCE) -> list[int]:
+        """``best``, and the candidates that are faster with that chance at least, fastest first."""
+        found = []
+        for other in self.order:
+            behind = self.log_seconds[other] - self.log_seconds[best]
+            pair = self.covariance[np.ix_([best, other], [best, other])]
+            apart = math.sqrt(max(pair[0, 0] + pair[1, 1] - 2 * pair[0, 1], 1e-12))
+            if other == best or 0.5 * math.erfc(behind / apart / math.sqrt(2)) >= chance:
+                found.append(other)
+        return found
+
+
+class CostModel:
+    """Of one primitive's candidates, fitted to records of whatever place."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        """The newest of them, and only those that were measured."""
+        found = [record for record in records if record.seconds][:MOST]
+        self.size = len(found)
+        names = {name for record in found for name in record.workload}
+        self.workload_names = sorted(names)
+        self.knob_names = sorted({name for record in found for name in record.knobs})
+        if not found:
+            return
+        self.workloads = octaves([r.workload for r in found], self.workload_names)
+        self.knobs = octaves([r.knobs for r in found], self.knob_names)
+        errors = np.array([math.log((r.seconds or 1) / r.estimate) for r in found])
+        self.mean = float(np.median(errors))
+        some = np.random.default_rng(0).permutation(self.size)[:FOR_LENGTHS]
+        self.scales = max(
+            every_scales(), key=lambda scales: self._likelihood(errors - self.mean, some, scales)
+        )
+        within = self._covariance((self.workloads, self.knobs), (self.workloads, self.knobs))
+        within[np.diag_indices(self.size)] += self.scales.noise**2
+        self.factor = np.linalg.cholesky(within)
+        self.weights = solve(self.factor, errors - self.mean)
+
+    def predict(
+        self, workload: Numbers, knobs: Sequence[Numbers], estimates: Sequence[float]
+    ) -> Prediction:
+        """Of candidates of one kernel, with their estimates in multiply-adds."""
+        prior = np.log(np.asarray(estimates, np.float64))
+        if not self.size:
+            names = sorted({name for each in knobs for name in each})
+            apart = distances(octaves(knobs, names), octaves(knobs, names))
+            return Prediction(prior, USUAL.choice**2 * np.exp(-apart / USUAL.knobs**2 / 2))
+        at = octaves([workload] * len(knobs), self.workload_names), octaves(knobs, self.knob_names)
+        across = self._covariance(at, (self.workloads, self.knobs))
+        mean = prior + self.mean + across @ self.weights
+        known = np.linalg.solve(self.factor, across.T)
+        return Prediction(mean, self._covariance(at, at) - known.T @ known)
+
+    def _covariance(
+        self, a: tuple[Floats, Floats], b: tuple[Floats, Floats], scales: Scales | None = None
+    ) -> Floats:
+        s = scales or self.scales
+        layers = np.exp(-distances(a[0], b[0]) / s.workload**2 / 2)
+        choices = np.exp(-distances(a[1], b[1]) / s.knobs**2 / 2)
+        covariance: Floats = layers * (LAYER**2 + s.choice**2 * choices)
+        return covariance
+
+    def _likelihood(self, errors: Floats, some: NDArray[np.int64], scales: Scales) -> float:
+        """The logarithm of the marginal likelihood of some records, but for a constant."""
+        at = self.workloads[some], self.knobs[some]
+        within = self._covariance(at, at, scales)
+        within[np.diag_indices(len(some))] += scales.noise**2
+        factor = np.linalg.cholesky(within)
+        fit = float(np.dot(errors[some], solve(factor, errors[some])))
+        return -fit / 2 - float(np.log(np.diag(factor)).sum())
+
+
+def every_scales() -> list[Scales]:
+    return [Scales(*each) for each in product(WORKLOAD_OCTAVES, KNOB_OCTAVES, CHOICE, NOISE)]
+
+
+def octaves(numbers: Sequence[Numbers], names: Sequence[str]) -> Floats:
+    """(numbers, names): their logarithms to base 2, of one more; absent is 0."""
+    table = [[each.get(name, 0.0) for name in names] for each in numbers]
+    return np.log2(1 + np.array(table, np.float64).reshape(len(numbers), len(names)))
+
+
+def distances(a: Floats, b: Floats) -> Floats:
+    """(len(a), len(b)): squared."""
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * np.dot(a, b.T)
+    found: Floats = np.maximum(squares, 0)
+    return found
+
+
+def solve(factor: NDArray[Any], values: Floats) -> Floats:
+    """The matrix with this Cholesky factor, inverted, times ``values``."""
+    solved: Floats = np.linalg.solve(factor.T, np.linalg.solve(factor, values))
+    return solved
