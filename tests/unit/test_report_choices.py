@@ -65,7 +65,7 @@ def test_the_terminal_shows_every_way_and_its_time() -> None:
     assert " ".join(wide).startswith("a and 1 like it winograd4 0.100 spatial_pack 0.200, direct")
     assert "~0.250" in text  # predicted
     assert "gemm not at all (its columns do not fit)" in " ".join(text.split())
-    assert "predicted 0.300 ms: layers 0.250 ms, layout changes 0.0200 ms" in text
+    assert "predicted 0.300 ms: 0.250 layers, 0.0200 layout changes, 0.0300 all else" in text
     assert "measured 0.330 ms, +10%" in text
     whole = " ".join(text.split())
     assert "the best single algorithm, spatial_pack: predicted 0.450 ms, 1.50× as long" in whole

@@ -106,11 +106,10 @@ def _said(way: Costed) -> str:
 def _sentences(choices: Choices, measured_s: float | None) -> list[str]:
     layers_s = choices.predicted_s - choices.changes_s - choices.others_s
     parts = (
-        ("predicted", choices.predicted_s), ("layers", layers_s),
-        ("layout changes", choices.changes_s), ("all else", choices.others_s),
+        (layers_s, "layers"), (choices.changes_s, "layout changes"), (choices.others_s, "all else"),
     )  # fmt: skip
-    total, *rest = (f"{part} {LATENCY.text(seconds)}" for part, seconds in parts)
-    said = [f"{total}: {', '.join(rest)}", "not measured yet"]
+    listed = ", ".join(f"{LATENCY.number(seconds)} {part}" for seconds, part in parts)
+    said = [f"predicted {LATENCY.text(choices.predicted_s)}: {listed}", "not measured yet"]
     if measured_s is not None:
         said[1] = f"measured {LATENCY.text(measured_s)}, {deviation(choices, measured_s)}"
     uniform = best_uniform(choices)
