@@ -111,7 +111,8 @@ def _sentences(choices: Choices, measured_s: float | None) -> list[str]:
     listed = ", ".join(f"{LATENCY.number(seconds)} {part}" for seconds, part in parts)
     said = [f"predicted {LATENCY.text(choices.predicted_s)}: {listed}", "not measured yet"]
     if measured_s is not None:
-        said[1] = f"measured {LATENCY.text(measured_s)}, {deviation(choices, measured_s)} from predicted"
+        apart = deviation(choices, measured_s)
+        said[1] = f"measured {LATENCY.text(measured_s)}, {apart} from predicted"
     uniform = best_uniform(choices)
     if uniform:
         algorithm, seconds = uniform
