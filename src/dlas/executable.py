@@ -75,7 +75,7 @@ def compile_network(system: System, network: Network, plan: Plan, folder: Path) 
         system.threads,
         system.tools(),
         {str(path.relative_to(folder)): digest(path) for path in files},
-        system.emulates(network),
+        system.emulated(network, folder),
     )
     (folder / FILE).write_bytes(msgspec.json.encode(header))
 

@@ -21,7 +21,7 @@ from dlas.testing.networks import DTYPES, TINY, DType, noise_images, tiny
 #: Relative Euclidean distance. In int8, rounding in other places moves values by whole steps.
 TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 1e-3, "int8": 5e-2}
 #: OpenVINO rounds to bfloat16 where it stores bfloat16, not where the network does.
-ROUNDS_ELSEWHERE = {("openvino", "bfloat16"): 5e-3}
+ROUNDS_ELSEWHERE = {("openvino", "bfloat16"): 5e-3, ("partitioned", "bfloat16"): 5e-3}
 #: The same between a network and its float32 original, on images it was not calibrated on.
 ROUNDING = {"float32": 0.0, "float16": 5e-3, "bfloat16": 5e-3, "int8": 0.15}
 EVERY = [(name, dtype) for name in TINY for dtype in DTYPES]
@@ -31,6 +31,7 @@ FEW_ROUNDED = [(name, dtype) for name, dtype in EVERY if dtype != "bfloat16" or 
 #: A system that takes 10 s to compile one gets fewer.
 FEWER: dict[str, list[tuple[str, DType]]] = {
     "tvm": FEW_ROUNDED,
+    "partitioned": [("squeeze_excite", "float32"), ("residual", "bfloat16"), ("plain", "int8")],
     "inductor": [("squeeze_excite", "float32"), ("plain", "bfloat16"), ("residual", "int8")],
 }
 #: What only compiling needs: a process that loads must not have it.

@@ -7,4 +7,5 @@ MEMBERS = {
     "onnxruntime": "dlas.systems.onnxruntime:OnnxRuntime",
     "openvino": "dlas.systems.openvino:OpenVino",
     "tvm": "dlas.systems.tvm:Tvm",
+    "partitioned": "dlas.systems.partitioned:Partitioned",
 }

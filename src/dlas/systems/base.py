@@ -50,6 +50,10 @@ class System(Member, frozen=True, kw_only=True):
         Asked on the machine that compiles."""
         return ""
 
+    def emulated(self, network: Network, folder: Path) -> str:
+        """The same of what ``compile`` wrote into ``folder``, where that decides what computes."""
+        return self.emulates(network)
+
     @abc.abstractmethod
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         """Write all that ``load`` needs into ``folder``. Raises Refused with a sentence for what
