@@ -33,6 +33,8 @@ MOST, FOR_LENGTHS = 1500, 400
 #: and of a measurement. Those are taken under which the records are the likeliest.
 WORKLOAD_OCTAVES, KNOB_OCTAVES = (2.0, 4.0, 8.0), (1.0, 2.0, 4.0)
 LAYER, CHOICE, NOISE = 0.5, (0.15, 0.4), (0.02, 0.08)
+#: Seconds of a multiply-add before anything was measured, and how unsure their logarithm is.
+UNKNOWN_S, UNKNOWN = 1e-11, 2.0
 #: Of being the fastest, below which a candidate is not measured.
 CHANCE = 0.1
 
@@ -51,8 +53,7 @@ USUAL = Scales(4.0, 2.0, 0.4, 0.08)
 @dataclass(frozen=True)
 class Prediction:
     """Of some candidates of one kernel: the logarithm of their seconds, and the covariance of its
-    errors. Before any record, seconds are multiples of an unknown unit and good to compare only.
-    """
+    errors."""
 
     log_seconds: Floats
     covariance: Floats
@@ -119,7 +120,8 @@ class CostModel:
         if not self.size:
             names = sorted({name for each in knobs for name in each})
             apart = distances(octaves(knobs, names), octaves(knobs, names))
-            return Prediction(prior, USUAL.choice**2 * np.exp(-apart / USUAL.knobs**2 / 2))
+            shared = USUAL.choice**2 * np.exp(-apart / USUAL.knobs**2 / 2)
+            return Prediction(prior + math.log(UNKNOWN_S), UNKNOWN**2 + shared)
         at = octaves([workload] * len(knobs), self.workload_names), octaves(knobs, self.knob_names)
         across = self._covariance(at, (self.workloads, self.knobs))
         mean = prior + self.mean + across @ self.weights

@@ -44,7 +44,7 @@ class Tvm(System, frozen=True, kw_only=True):
     revision: ClassVar[int] = 4
     algorithms: ClassVar[tuple[str, ...]] = (
         "direct", "gemm", "spatial_pack", "grouped_spatial_pack", "depthwise", "winograd",
-        "winograd4", "cheapest",
+        "winograd4", "cheapest", "best", "planned",
     )  # fmt: skip
     distributions: ClassVar[tuple[str, ...]] = ("apache-tvm", "apache-tvm-ffi")
     modules: ClassVar[tuple[str, ...]] = ("tvm",)

@@ -22,6 +22,8 @@ from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
+from dlas.systems.tvm import layout
+from dlas.systems.tvm.calls import OWNERS, constants_of
 from dlas.systems.tvm.frontend import Importer, imported, plain_product
 from dlas.systems.tvm.layers import Kernel, per_channel
 from dlas.systems.tvm.order import ELEMENTWISE, channel_orders
@@ -29,7 +31,7 @@ from dlas.systems.tvm.pooling import plain_max_pool
 from dlas.systems.tvm.quantized import Array, constant
 from dlas.systems.tvm.rewrite import pool_first
 from dlas.systems.tvm.sparse import SparseLayers
-from dlas.target.blocks import block_channels, block_count, channel_at, interleaved, place
+from dlas.target.blocks import block_channels, interleaved
 
 #: 2ᶠ for |f| ≤ ½, by powers of f: degree 5, interpolated at Chebyshev's points.
 EXP2 = Chebyshev.interpolate(np.exp2, 5, domain=[-0.5, 0.5]).convert(kind=Polynomial).coef.tolist()
@@ -43,7 +45,8 @@ def translate_blocked(
 ) -> tvm.IRModule:
     """As ``frontend.translate``, with blocks of ``lanes`` channels."""
     network = Network(pool_first(fold_batch_norm(network.model)))
-    return imported(BlockedImporter(network, plan, lanes, sparse), network)
+    importer = BlockedImporter(network, plan, lanes, sparse)
+    return imported(importer, network).with_attr(OWNERS, importer.owners)
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class BlockedImporter(Importer):
     ) -> None:
         super().__init__(network, plan, sparse)
         self.lanes = lanes
+        #: The layers of constants, by the addresses of their values.
+        self.owners: dict[str, str] = {}
         self.orders = channel_orders(network, plan, lanes)
 
     def _construct_nodes(self, graph: Any) -> None:
@@ -84,6 +89,7 @@ class BlockedImporter(Importer):
         result: relax.Expr | Blocked | None = None
         if row is not None:
             result = self.template_layer(row, inputs, attrs)
+            self.owners |= dict.fromkeys(constants_of(self.bb, result), row.name)
         elif any(isinstance(value, Blocked) for value in inputs):
             result = self.on_blocks(op_name, inputs, attrs, opset)
         elif op_name == "Sigmoid":
@@ -104,17 +110,10 @@ class BlockedImporter(Importer):
         """A blocked image as (N, C, H, W); any other value as it is."""
         if not isinstance(value, Blocked):
             return value
-        batch, _, height, width, lanes = value.shape
-        shape = (batch, value.channels, height, width)
-
-        def unblocked(data: te.Tensor) -> te.Tensor:
-            def element(n: Any, c: Any, y: Any, x: Any) -> Any:
-                block, lane = place(c, lanes, value.order)
-                return data[n, block, y, x, lane]
-
-            return te.compute(shape, element)
-
-        return self.bb.emit_te(unblocked, value.expression, primfunc_name_hint="unblock")
+        given = value.channels, value.order
+        return self.bb.emit_te(
+            layout.from_blocks, value.expression, *given, primfunc_name_hint="unblock"
+        )
 
     def vectors(self, image: Blocked) -> relax.Expr:
         """An image of one pixel as (N, C)."""
@@ -124,33 +123,17 @@ class BlockedImporter(Importer):
         """An image in blocks, wherever it was; in this order of channels, if one is asked for."""
         if isinstance(value, Blocked):
             return value if order in (None, value.order) else self.reordered(value, order)
-        batch, channels, height, width = (int(extent) for extent in value.ty.shape)
-        lanes, order = self.lanes, order or 1
-        shape = (batch, block_count(channels, lanes), height, width, lanes)
-
-        def reblocked(data: te.Tensor) -> te.Tensor:
-            def element(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
-                c = channel_at(k, lane, lanes, order)
-                if channels % lanes == 0:
-                    return data[n, c, y, x]
-                zero = tirx.const(0, str(data.dtype))
-                return tirx.if_then_else(c < channels, data[n, c, y, x], zero)
-
-            return te.compute(shape, element)
-
-        emitted = self.bb.emit_te(reblocked, value, primfunc_name_hint="block")
-        return Blocked(emitted, channels, order)
+        order = order or 1
+        emitted = self.bb.emit_te(
+            layout.to_blocks, value, self.lanes, order, primfunc_name_hint="block"
+        )
+        return Blocked(emitted, int(value.ty.shape[1]), order)
 
     def reordered(self, image: Blocked, order: int) -> Blocked:
-        def element(data: te.Tensor, n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
-            c = channel_at(k, lane, self.lanes, order)
-            block, lane = place(c, self.lanes, image.order)
-            return data[n, block, y, x, lane]
-
-        def copied(data: te.Tensor) -> te.Tensor:
-            return te.compute(image.shape, lambda *at: element(data, *at))
-
-        emitted = self.bb.emit_te(copied, image.expression, primfunc_name_hint="reorder")
+        given = image.order, order
+        emitted = self.bb.emit_te(
+            layout.reordered, image.expression, *given, primfunc_name_hint="reorder"
+        )
         return replace(image, expression=emitted, order=order)
 
     # -- operators -----------------------------------------------------------------------------

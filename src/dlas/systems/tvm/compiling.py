@@ -15,6 +15,7 @@ from dlas.network.compact import compact
 from dlas.network.layers import ITEM_BYTES
 from dlas.plan import KEPT, Plan
 from dlas.systems.tvm.blocked import translate_blocked
+from dlas.systems.tvm.choice import Chooser
 from dlas.systems.tvm.dots import DotLayers
 from dlas.systems.tvm.frontend import translate
 from dlas.systems.tvm.lower import Arrange, build
@@ -42,21 +43,28 @@ class Compiling:
     def write(self, folder: Path) -> None:
         """Fill the executable's folder."""
         os.environ["TVM_NUM_THREADS"] = str(self.system.threads)
+        network = self.network
         if any(step.format == KEPT for step in self.plan.steps):
-            whole = Compiling(compact(self.network), self.plan, self.system)
-            module, arrange = whole.module()
-        else:
-            module, arrange = self.module()
+            network = compact(network)
+        compile_to = self.untuned if self.system.tuning == "untuned" else self.by_templates
+        module, arrange = compile_to(network, folder)
         build(module, host(), self.system.threads, folder / LIBRARY, arrange)
 
-    def module(self) -> tuple[tvm.IRModule, Arrange]:
+    def untuned(self, network: Network, _: Path) -> tuple[tvm.IRModule, Arrange]:
         """The network in Relax, and what puts its kernels' loops in order."""
         threads, lanes = self.system.threads, host().lanes
-        if self.system.tuning == "untuned":
-            module = translate(self.network, self.plan, SparseLayers(host(), threads))
-            return module, lambda kernels: [schedule(each, lanes, threads) for each in kernels]
-        tuner = Tuner(Setting(host(), threads, weight_bytes(self.network)), self.system.trials)
-        return tuner.together(partial(by_templates, self.network, self.plan, tuner)), tuner.arrange
+        module = translate(network, self.plan, SparseLayers(host(), threads))
+        return module, lambda kernels: [schedule(each, lanes, threads) for each in kernels]
+
+    def by_templates(self, network: Network, folder: Path) -> tuple[tvm.IRModule, Arrange]:
+        """The same by schedule templates. What was left to choose is chosen, and written down."""
+        setting = Setting(host(), self.system.threads, weight_bytes(network))
+        tuner, plan = Tuner(setting, self.system.trials), self.plan
+        if any(step.ways for step in plan.steps):
+            choices = Chooser(network, plan, tuner, by_templates).choices()
+            choices.save(folder)
+            plan = choices.plan
+        return tuner.together(partial(by_templates, network, plan, tuner)), tuner.arrange
 
 
 def by_templates(network: Network, plan: Plan, tuner: Tuner) -> tvm.IRModule:

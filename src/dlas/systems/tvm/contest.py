@@ -60,9 +60,10 @@ Arguments = Sequence[Sequence[Any]]
 
 @dataclass(frozen=True)
 class Contest:
-    """``candidates``: each makes its kernel, loops in order. ``plain``: makes the first one's in the
-    order of its definition, which decides where candidates differ. ``arguments``: what a candidate
-    is called with in turns, the output last; ``shared``: the first one's are everybody's."""
+    """``candidates``: each makes its kernel, loops in order. ``plain``: makes the first one's in
+    the order of its definition, which decides where candidates differ. ``arguments``: what a
+    candidate is called with in turns, the output last; ``shared``: the first one's are everybody's.
+    """
 
     candidates: Sequence[Callable[[], tirx.PrimFunc]]
     plain: Callable[[], tirx.PrimFunc]

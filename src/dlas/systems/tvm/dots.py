@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dlas.algorithms.dot.kernel import Kernel
     from dlas.systems.tvm.images import Image
 
-#: Of kernels of one layer, the one to take.
-Choose = Callable[[Sequence["Kernel"]], "Kernel"]
+#: Of a layer's kernels, the one to take.
+Choose = Callable[[str, Sequence["Kernel"]], "Kernel"]
 #: What an int32 holds.
 LARGEST = 2**31 - 1
 
@@ -78,7 +78,7 @@ class DotLayers:
         kernels = form.kernels(row, stored, weights.values, affine, self.target, self.most)
         if not kernels:
             return None
-        kernel = self.choose(kernels)
+        kernel = self.choose(row.name, kernels)
         function = builder.add_func(kernel.function(), kernel.stage)
         constants = [relax.const(array) for array in kernel.constants.values()]
         given = [image.expression, *constants]

@@ -83,6 +83,12 @@ def compiled(kernels: tvm.IRModule, machine: Target, threads: int) -> tvm.runtim
     return tvm.compile(kernels, llvm_target(machine, threads), tir_pipeline=PIPELINE)
 
 
+def fused(module: tvm.IRModule, machine: Target, threads: int) -> tvm.IRModule:
+    """The module with every kernel as it will be compiled, but for the order of its loops."""
+    with llvm_target(machine, threads), tvm.transform.PassContext(opt_level=3):
+        return tvm.transform.Sequential(FUSE)(module)
+
+
 def kernels_of(module: tvm.IRModule) -> dict[Any, tirx.PrimFunc]:
     """By their global variables."""
     functions = module.functions_items()
@@ -97,11 +103,10 @@ def build(
     arrange: Arrange,
 ) -> None:
     """Compile ``module`` for ``machine`` and write it as a shared library."""
-    target = llvm_target(machine, threads)
+    module, target = fused(module, machine, threads), llvm_target(machine, threads)
     # The virtual machine calls a kernel with tensors of the shapes it was compiled for; checking
     # them again in every kernel is a third of the code and of the compile time.
     with target, tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-        module = tvm.transform.Sequential(FUSE)(module)
         kernels = kernels_of(module)
         for name, kernel in zip(kernels, arrange(list(kernels.values())), strict=True):
             module[name] = kernel

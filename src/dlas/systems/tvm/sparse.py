@@ -19,13 +19,13 @@ from dlas.target import Target
 if TYPE_CHECKING:
     from dlas.algorithms.sparse.kernel import Kernel
 
-#: Of kernels that differ in their tiles only, the one to take; None: the one of no choices.
-Choose = Callable[[Sequence["Kernel"]], "Kernel"]
+#: Of a layer's kernels, which differ in their tiles only, the one to take.
+Choose = Callable[[str, Sequence["Kernel"]], "Kernel"]
 
 
 @dataclass(frozen=True)
 class SparseLayers:
-    """``choose`` takes one of the ``most`` cheapest by estimate."""
+    """``choose`` takes one of the ``most`` cheapest by estimate; None: that of no choices."""
 
     target: Target
     threads: int
@@ -58,4 +58,5 @@ class SparseLayers:
         if self.choose is None:
             found: Kernel = form.simplest(stored, row, self.target, self.threads)
             return found
-        return self.choose(form.kernels(stored, row, self.target, self.threads, self.most))
+        kernels = form.kernels(stored, row, self.target, self.threads, self.most)
+        return self.choose(row.name, kernels)

@@ -7,6 +7,7 @@ machine has not measured yet are, and the best is taken.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from dlas.systems.tvm.contest import Contests, Outcome
 from dlas.systems.tvm.questions import Question, Setting, of_dots, of_sparse, of_template
 from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in
 from dlas.target import Target
-from dlas.tuning.model import CostModel
+from dlas.tuning.model import CostModel, Prediction
 from dlas.tuning.record import Place, Record, machine_name
 from dlas.tuning.store import TuningStore
 
@@ -43,8 +44,8 @@ T = TypeVar("T")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The candidate to take, None where none works; its seconds, ``measured`` here or predicted,
-    and None where nothing is known of its like."""
+    """The candidate to take, and its seconds, ``measured`` here or predicted; None where no
+    candidate works."""
 
     candidate: int | None
     seconds: float | None
@@ -88,6 +89,8 @@ class Tuner:
     tally: Tally = field(default_factory=Tally)
     models: dict[str, CostModel] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
+    #: What was asked while layers were translated, last of each.
+    formed: dict[str, Question] = field(default_factory=dict)
     #: Questions that wait to be answered together; None: each is answered at once.
     waiting: dict[str, Question] | None = None
 
@@ -115,13 +118,13 @@ class Tuner:
             arranged.append(by_template(kernel, knobs, threads))
         return arranged
 
-    def choose_tile(self, kernels: Sequence[SparseKernel]) -> SparseKernel:
+    def choose_tile(self, layer: str, kernels: Sequence[SparseKernel]) -> SparseKernel:
         """The fastest of a sparse layer's kernels."""
-        return kernels[self._index(kernels, of_sparse)]
+        return kernels[self._index(layer, kernels, of_sparse)]
 
-    def choose_dots(self, kernels: Sequence[DotKernel]) -> DotKernel:
+    def choose_dots(self, layer: str, kernels: Sequence[DotKernel]) -> DotKernel:
         """The fastest of a layer's kernels on narrow numbers."""
-        return kernels[self._index(kernels, of_dots)]
+        return kernels[self._index(layer, kernels, of_dots)]
 
     def together(self, translate: Callable[[], T]) -> T:
         """What ``translate`` gives. It is done twice where it asks for choices: first to know all
@@ -134,10 +137,10 @@ class Tuner:
         self.answer(questions)
         return translate()
 
-    def _index(self, kernels: Sequence[Any], ask: Callable[..., Question]) -> int:
-        if len(kernels) == 1 or self.trials == 1:
+    def _index(self, layer: str, kernels: Sequence[Any], ask: Callable[..., Question]) -> int:
+        if self.trials == 1:
             return 0
-        question = ask(kernels, self.setting)
+        question = self.formed[layer] = ask(kernels, self.setting)
         if self.waiting is not None:
             self.waiting[question.kernel] = question
             return 0
@@ -149,23 +152,39 @@ class Tuner:
         """The best candidate of each. Kernels of fewer than ``fewest`` candidates are not measured:
         there is nothing to choose."""
         searches = {
-            q.kernel: Search(q, self.store.of_kernel(q.kernel, self.place), self.model(q))
-            for q in questions
-            if q.kernel not in self.answers
+            question.kernel: self._search(question)
+            for question in questions
+            if question.kernel not in self.answers
         }
         self.tally.kernels += len(searches)
-        open_ones = [
-            (search, missing)
-            for search in searches.values()
-            if len(search.question.knobs) >= fewest
-            and (missing := search.missing(self.trials if self.trials > 1 else 0))
-        ]
-        self.tally.known += sum(bool(s.times) for s in searches.values()) - sum(
-            bool(search.times) for search, _ in open_ones
-        )
-        self._measure(open_ones)
+        self.tally.known += sum(search.best() is not None for search in searches.values())
+        asked = [s for s in searches.values() if len(s.question.knobs) >= fewest]
+        for trials in waves(self.trials) if asked else ():
+            for search in asked:  # with what the wave before has taught
+                search.model = self.model(search.question)
+            self._measure([(s, missing) for s in asked if (missing := s.missing(trials))])
+        self.tally.late += sum(not search.times for search in asked) if self.trials > 1 else 0
         self.answers |= {kernel: search.answer() for kernel, search in searches.items()}
         return [self.answers[question.kernel] for question in questions]
+
+    def known(self, question: Question) -> Answer:
+        """What is known of it, or predicted, without any measuring."""
+        found = self.answers.get(question.kernel)
+        return found or self._search(question).answer()
+
+    def expected(self, question: Question) -> tuple[float, float]:
+        """The logarithm of the best candidate's seconds, and its standard deviation."""
+        search = self._search(question)
+        best = search.best()
+        if best is not None:
+            return math.log(search.times[best] or math.inf), 0.0
+        prediction = search.prediction()
+        first = prediction.order[0]
+        return float(prediction.log_seconds[first]), float(prediction.deviation[first])
+
+    def _search(self, question: Question) -> Search:
+        known = self.store.of_kernel(question.kernel, self.place)
+        return Search(question, known, self.model(question))
 
     def model(self, question: Question) -> CostModel:
         """Of the question's primitive, from all records of its candidates."""
@@ -178,7 +197,6 @@ class Tuner:
         """The heaviest kernels first, while there is time."""
         left_s = self.budget_s - self.tally.seconds
         if not searches or left_s <= 0:
-            self.tally.late += len(searches)
             return
         start = time.monotonic()
         ordered = sorted(searches, key=lambda pair: -pair[0].question.estimates[0])
@@ -193,11 +211,10 @@ class Tuner:
                 search, missing = ordered[number]
                 found = dict(zip(missing, outcomes, strict=True))
                 search.add(found)
-                self.store.add([search.question_record(i, o, self.place) for i, o in found.items()])
+                self.store.add([search.record(i, o, self.place) for i, o in found.items()])
                 self.tally.measured += len(outcomes)
                 self.tally.failed.update(o.status for o in outcomes if o.status != "ok")
-                self.tally.late -= 1
-        self.tally.late += len(searches)
+                self.models.pop(search.question.primitive, None)
         self.tally.seconds += time.monotonic() - start
 
 
@@ -219,10 +236,10 @@ class Search:
     def missing(self, trials: int) -> list[int]:
         """What to measure before the best is known, so that ``trials`` were at most: nothing, or
         those that may be faster, beside the best of those that were measured."""
-        question, best, left = self.question, self.best(), trials - len(self.times)
+        best, left = self.best(), trials - len(self.times)
         if left <= 0:
             return []
-        prediction = self.model.predict(question.workload, question.knobs, question.estimates)
+        prediction = self.prediction()
         wanted = prediction.contenders(prediction.order[0] if best is None else best)
         missing = [i for i in wanted if i not in self.times][:left]
         return [best, *missing] if missing and best is not None else missing
@@ -240,15 +257,16 @@ class Search:
         best = self.best()
         if best is not None:
             return Answer(best, self.times[best], True)
-        question = self.question
-        prediction = self.model.predict(question.workload, question.knobs, question.estimates)
-        ranked = prediction.order if self.model.size else range(len(question.knobs))
-        untried = next((i for i in ranked if i not in self.times), None)
-        if untried is None or not self.model.size:
-            return Answer(untried, None, False)
-        return Answer(untried, float(prediction.seconds[untried]), False)
+        prediction = self.prediction()
+        untried = next((i for i in prediction.order if i not in self.times), None)
+        seconds = None if untried is None else float(prediction.seconds[untried])
+        return Answer(untried, seconds, False)
 
-    def question_record(self, index: int, outcome: Outcome, place: Place) -> Record:
+    def prediction(self) -> Prediction:
+        question = self.question
+        return self.model.predict(question.workload, question.knobs, question.estimates)
+
+    def record(self, index: int, outcome: Outcome, place: Place) -> Record:
         question = self.question
         return Record(
             kernel=question.kernel,
@@ -262,6 +280,11 @@ class Search:
             place=place,
             created=time.time(),
         )
+
+
+def waves(trials: int) -> Sequence[int]:
+    """How many candidates of a kernel are measured, in all, after each wave."""
+    return sorted({math.ceil(trials / 2), trials}) if trials > 1 else ()
 
 
 def templates(kernels: Sequence[tirx.PrimFunc]) -> dict[int, tirx.PrimFunc]:

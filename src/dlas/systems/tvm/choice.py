@@ -1,0 +1,162 @@
+"""Which way each layer is computed, where a plan leaves it open: the least sum of what layers cost
+and of what it costs to bring images from one layout into another.
+
+    every way of the plan ─▶ the whole network that way: its fused kernels ─▶ tuner: their seconds
+    graph of the network, costs of its layers and of changes between layouts ─▶ ``assignment.least``
+
+Whole networks, so that every kernel has what is fused to its layer there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+
+import msgspec
+import tvm
+
+from dlas.choices import Choice, Choices, Costed
+from dlas.network import LayerRow, Network
+from dlas.plan import DENSE, Plan, Step, Way
+from dlas.systems.tvm.calls import Call, calls
+from dlas.systems.tvm.layouts import Layouts
+from dlas.systems.tvm.lower import fused
+from dlas.systems.tvm.questions import Question, of_rule, of_template
+from dlas.systems.tvm.schedule import form_in
+from dlas.systems.tvm.template import opened, primitive_in
+from dlas.systems.tvm.tuning import Answer, Tuner
+
+#: Standard deviations by which a way must be predicted to be behind, not to be measured.
+SURE = 2.0
+
+Translate = Callable[[Network, Plan, Tuner], tvm.IRModule]
+
+
+@dataclass
+class Chooser:
+    """``plan``: some of its steps leave several ways. ``translate``: gives the network in Relax."""
+
+    network: Network
+    plan: Plan
+    tuner: Tuner
+    translate: Translate
+    #: Of every way of every layer, as far as known.
+    answers: dict[tuple[str, Way], Answer] = field(default_factory=dict)
+
+    def choices(self) -> Choices:
+        ways = list(dict.fromkeys(way for step in self.plan.steps for way in step.ways))
+        uniform = {way: Module.of(self, self.uniform(way)) for way in ways}
+        questions = {
+            (step.layer, way): uniform[way].questions[step.layer]
+            for step in self.plan.steps
+            for way in step.ways
+            if step.layer in uniform[way].questions
+        }
+        self.tuner.answer([questions[key] for key in questions if self.may_win(key, questions)])
+        self.answers = {key: self.tuner.known(question) for key, question in questions.items()}
+        seconds = {key: answer.seconds or math.inf for key, answer in self.answers.items()}
+        layouts = Layouts(self.network, self.rows, self.tuner, seconds)
+        taken = layouts.best()
+        best = Module.of(self, self.taking(taken))
+        modules = [best, *uniform.values()]
+        self.tuner.answer([*best.questions.values()])
+        self.tuner.answer([each for module in modules for each in module.others], fewest=1)
+        return Choices(
+            plan=best.plan,
+            layers=tuple(
+                self.choice(step, taken[step.layer]) for step in self.plan.steps if step.ways
+            ),
+            changes_s=layouts.changes_s(taken),
+            others_s=best.others_s(),
+            predicted_s=best.seconds(),
+            uniform_s={name_of(way): module.seconds() for way, module in uniform.items()},
+        )
+
+    @cached_property
+    def rows(self) -> Mapping[str, LayerRow]:
+        return {row.name: row for row in self.network.layers}
+
+    def uniform(self, way: Way) -> Plan:
+        """Every layer this way that has it, the others in the usual one."""
+        return self.taking({step.layer: way for step in self.plan.steps if way in step.ways})
+
+    def taking(self, taken: Mapping[str, Way]) -> Plan:
+        """With nothing left to choose."""
+        steps = self.plan.steps
+        return Plan(self.plan.algorithm, tuple(with_way(s, taken.get(s.layer)) for s in steps))
+
+    def may_win(self, key: tuple[str, Way], questions: Mapping[tuple[str, Way], Question]) -> bool:
+        """Whether it is worth a measurement: no other way of the layer is surely faster."""
+        layer, _ = key
+        slowest, fastest = {}, {}
+        for other, question in questions.items():
+            if other[0] == layer:
+                middle, deviation = self.tuner.expected(question)
+                slowest[other] = middle + SURE * deviation
+                fastest[other] = middle - SURE * deviation
+        return fastest[key] <= min(slowest.values())
+
+    def choice(self, step: Step, taken: Way) -> Choice:
+        costed = []
+        for way in step.ways:
+            answer = self.answers.get((step.layer, way), Answer(None, None, False))
+            note = "" if answer.seconds else "its time is not known"
+            costed.append(Costed(way.primitive, way.format, answer.seconds, answer.measured, note))
+        return Choice(step.layer, tuple(costed), step.ways.index(taken))
+
+
+@dataclass(frozen=True)
+class Module:
+    """A network by one plan, its kernels fused. ``questions``: those of layers by their names;
+    ``others``: of all other calls."""
+
+    tuner: Tuner
+    plan: Plan
+    questions: Mapping[str, Question]
+    others: Sequence[Question]
+
+    @classmethod
+    def of(cls, chooser: Chooser, plan: Plan) -> Module:
+        tuner, setting = chooser.tuner, chooser.tuner.setting
+        module = tuner.together(partial(chooser.translate, chooser.network, plan, tuner))
+        questions, others = {}, []
+        for call in calls(fused(module, setting.target, setting.threads)):
+            question = question_of(call, tuner)
+            if question is None:
+                others.append(of_rule(call.kernel, setting))
+            else:
+                questions[call.layer] = question
+        return cls(tuner, plan, questions, others)
+
+    def seconds(self) -> float:
+        """Of one inference, as known or predicted: all kernels, one after another."""
+        return self.others_s() + self.sum(self.questions.values())
+
+    def others_s(self) -> float:
+        return self.sum(self.others)
+
+    def sum(self, questions: Iterable[Question]) -> float:
+        return sum(self.tuner.known(question).seconds or 0.0 for question in questions)
+
+
+def question_of(call: Call, tuner: Tuner) -> Question | None:
+    """Which candidate is best for the kernel of a layer; None for a layer by none of ours."""
+    order = opened(call.kernel)
+    if form_in(order) is not None:
+        return tuner.formed.get(call.layer)
+    return of_template(call.kernel, tuner.setting) if primitive_in(order) is not None else None
+
+
+def with_way(step: Step, way: Way | None) -> Step:
+    """The step, with nothing left to choose; None: the usual way."""
+    way = way or Way(step.primitive, step.format)
+    pattern = step.pattern if way.format != DENSE else ""
+    return msgspec.structs.replace(
+        step, primitive=way.primitive, format=way.format, pattern=pattern, ways=()
+    )
+
+
+def name_of(way: Way) -> str:
+    return way.primitive if way.format == DENSE else f"{way.primitive} {way.format}"
