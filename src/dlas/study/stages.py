@@ -172,7 +172,8 @@ def _system(member: Member, inputs: Mapping[str, Path], context: Context) -> Yie
         "executable_bytes": float(sum(files)),
     }
     emulated = read_header(context.folder).emulated
-    return metrics, {"emulated": emulated} if emulated else {}
+    facts = {"emulated": emulated} if emulated else {}
+    return metrics, facts | system.facts(context.folder)
 
 
 _STAGES: Mapping[str, Callable[[Member, Mapping[str, Path], Context], Yield]] = {

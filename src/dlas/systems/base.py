@@ -54,6 +54,10 @@ class System(Member, frozen=True, kw_only=True):
         """The same of what ``compile`` wrote into ``folder``, where that decides what computes."""
         return self.emulates(network)
 
+    def facts(self, folder: Path) -> dict[str, str]:
+        """What there is to tell of what ``compile`` wrote into ``folder``, by name."""
+        return {}
+
     @abc.abstractmethod
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         """Write all that ``load`` needs into ``folder``. Raises Refused with a sentence for what

@@ -20,21 +20,28 @@ from dlas.executable import Run
 from dlas.layer import member
 from dlas.systems.base import System
 from dlas.systems.tvm.runtime import LIBRARY, load_library, quick_import
+from dlas.systems.tvm.tally import open_tally
 from dlas.target import host
 
 if TYPE_CHECKING:
     from dlas.network import Network
     from dlas.plan import Plan
 
+#: ``trials`` by default.
+TEMPLATE_TRIALS, AUTO_TRIALS = 8, 64
 COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # where TVM looks for a linker
 
 
 class Tvm(System, frozen=True, kw_only=True):
     """``tuning``: "untuned" is one fixed loop order for every kernel. "template" orders the loops
     by the primitives' schedule templates and keeps images in blocks of a vector's channels from
-    layer to layer, or as they lie for ``direct``, or channels last where numbers are narrow;
-    ``trials`` candidates of each are measured (1: none, the estimate's first is taken) unless this
-    machine has measured them before.
+    layer to layer, or as they lie for ``direct``, or channels last where numbers are narrow. "auto"
+    leaves the loops of every layer to MetaSchedule, TVM's auto-scheduler; images lie as with
+    "template", but as they are where numbers are narrow.
+
+    ``trials``: candidates of each kernel that are measured at most, unless this machine has
+    measured them before; 8 by templates (fewer where a model of earlier measurements is sure; 1:
+    none, the estimate's first is taken), 64 by "auto".
 
     Quantized layers multiply 8-bit integers and sum in int32. float16 is stored as such and summed
     in float32. bfloat16 is stored and multiplied as such by the template, where the processor can;
@@ -50,8 +57,8 @@ class Tvm(System, frozen=True, kw_only=True):
     modules: ClassVar[tuple[str, ...]] = ("tvm",)
     extra: ClassVar[str] = "tvm"
 
-    tuning: Literal["untuned", "template"] = "untuned"
-    trials: Annotated[int, msgspec.Meta(ge=1, le=32)] = 8
+    tuning: Literal["untuned", "template", "auto"] = "untuned"
+    trials: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
 
     @classmethod
     def missing(cls) -> str | None:
@@ -59,9 +66,14 @@ class Tvm(System, frozen=True, kw_only=True):
             return "tvm needs a C compiler to link what it generates: install gcc or clang"
         return super().missing()
 
+    @property
+    def budget(self) -> int:
+        """Candidates of a kernel that are measured, at most."""
+        return self.trials or {"template": TEMPLATE_TRIALS, "auto": AUTO_TRIALS}.get(self.tuning, 1)
+
     def emulates(self, network: Network) -> str:
         kinds = {row.dtype for row in network.layers}
-        if "bfloat16" in kinds and self.tuning == "untuned":
+        if "bfloat16" in kinds and self.tuning != "template":
             return "values are rounded to bfloat16, but stored and multiplied in float32"
         gemm: Any = member("algorithms", "gemm")()
         if "bfloat16" in kinds and not gemm.dot.is_native("bfloat16", host()):
@@ -75,6 +87,10 @@ class Tvm(System, frozen=True, kw_only=True):
         from dlas.systems.tvm.compiling import Compiling
 
         Compiling(network, plan, self).write(folder)
+
+    def facts(self, folder: Path) -> dict[str, str]:
+        tally = open_tally(folder)
+        return {"tuning": tally.sentence()} if tally else {}
 
     def load(self, folder: Path) -> Run:
         return load_library(folder / LIBRARY, self.threads)

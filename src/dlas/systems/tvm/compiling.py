@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tvm
+from tvm import tirx
 
 from dlas.network import Network
 from dlas.network.compact import compact
 from dlas.network.layers import ITEM_BYTES
 from dlas.plan import KEPT, Plan
+from dlas.systems.tvm.auto import AutoScheduler
 from dlas.systems.tvm.blocked import translate_blocked
 from dlas.systems.tvm.choice import Chooser
 from dlas.systems.tvm.dots import DotLayers
@@ -29,6 +32,9 @@ from dlas.target import host
 
 if TYPE_CHECKING:
     from dlas.systems.tvm import Tvm
+
+#: Candidates of a kernel that are measured while ways are chosen for "auto".
+TO_CHOOSE = 8
 
 #: Types whose images lie channels last.
 NARROW = ("int8", "bfloat16", "mixed")
@@ -46,25 +52,65 @@ class Compiling:
         network = self.network
         if any(step.format == KEPT for step in self.plan.steps):
             network = compact(network)
-        compile_to = self.untuned if self.system.tuning == "untuned" else self.by_templates
-        module, arrange = compile_to(network, folder)
+        setting = Setting(host(), self.system.threads, weight_bytes(network))
+        orders = {"untuned": self.untuned, "template": self.templates, "auto": self.automatic}
+        module, arrange = orders[self.system.tuning](network, setting, folder)
         build(module, host(), self.system.threads, folder / LIBRARY, arrange)
 
-    def untuned(self, network: Network, _: Path) -> tuple[tvm.IRModule, Arrange]:
+    def untuned(
+        self, network: Network, setting: Setting, folder: Path
+    ) -> tuple[tvm.IRModule, Arrange]:
         """The network in Relax, and what puts its kernels' loops in order."""
-        threads, lanes = self.system.threads, host().lanes
-        module = translate(network, self.plan, SparseLayers(host(), threads))
+        lanes, threads = setting.target.lanes, setting.threads
+        module = translate(network, self.plan, SparseLayers(setting.target, threads))
         return module, lambda kernels: [schedule(each, lanes, threads) for each in kernels]
 
-    def by_templates(self, network: Network, folder: Path) -> tuple[tvm.IRModule, Arrange]:
+    def templates(
+        self, network: Network, setting: Setting, folder: Path
+    ) -> tuple[tvm.IRModule, Arrange]:
         """The same by schedule templates. What was left to choose is chosen, and written down."""
-        setting = Setting(host(), self.system.threads, weight_bytes(network))
-        tuner, plan = Tuner(setting, self.system.trials), self.plan
-        if any(step.ways for step in plan.steps):
-            choices = Chooser(network, plan, tuner, by_templates).choices()
-            choices.save(folder)
-            plan = choices.plan
-        return tuner.together(partial(by_templates, network, plan, tuner)), tuner.arrange
+        tuner = Tuner(setting, self.system.budget)
+        plan = self.settled(network, tuner, folder)
+        module = tuner.together(partial(by_templates, network, plan, tuner))
+
+        def arrange(kernels: Sequence[tirx.PrimFunc]) -> Sequence[tirx.PrimFunc]:
+            arranged = tuner.arrange(kernels)
+            tuner.finished().save(folder)
+            return arranged
+
+        return module, arrange
+
+    def automatic(
+        self, network: Network, setting: Setting, folder: Path
+    ) -> tuple[tvm.IRModule, Arrange]:
+        """The templates' kernels with loops as MetaSchedule finds them. Layers on narrow numbers
+        are sums in plain order here: their templates' kernels are written out as loops, as those of
+        sparse layers are, whose tiles are searched. Templates decide what was left to choose."""
+        tuner = Tuner(setting, self.system.budget)
+        plan = self.settled(network, Tuner(setting, TO_CHOOSE), folder)
+        if network.dtype in NARROW:
+            sparse = SparseLayers(setting.target, setting.threads, tuner.choose_tile, tuner.trials)
+            module = tuner.together(partial(translate, network, plan, sparse))
+        else:
+            module = tuner.together(partial(by_templates, network, plan, tuner))
+        scheduler = AutoScheduler(setting.target, setting.threads, tuner.trials)
+
+        def arrange(kernels: Sequence[tirx.PrimFunc]) -> Sequence[tirx.PrimFunc]:
+            arranged = scheduler.arrange(kernels)
+            tally = tuner.finished()
+            tally.notes += scheduler.notes
+            tally.save(folder)
+            return arranged
+
+        return module, arrange
+
+    def settled(self, network: Network, tuner: Tuner, folder: Path) -> Plan:
+        """The plan, with nothing left to choose."""
+        if not any(step.ways for step in self.plan.steps):
+            return self.plan
+        choices = Chooser(network, self.plan, tuner, by_templates).choices()
+        choices.save(folder)
+        return choices.plan
 
 
 def by_templates(network: Network, plan: Plan, tuner: Tuner) -> tvm.IRModule:

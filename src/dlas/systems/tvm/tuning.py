@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +21,7 @@ from dlas.layer import distribution_version
 from dlas.places import cache_folder
 from dlas.systems.tvm.contest import Contests, Outcome
 from dlas.systems.tvm.questions import Question, Setting, of_dots, of_sparse, of_template
+from dlas.systems.tvm.tally import Tally
 from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in
 from dlas.target import Target
 from dlas.tuning.model import CostModel, Prediction
@@ -50,31 +50,6 @@ class Answer(msgspec.Struct, frozen=True):
     candidate: int | None
     seconds: float | None
     measured: bool
-
-
-@dataclass
-class Tally:
-    """What tuning did: ``kernels`` it was asked about, those of ``known`` times, ``measured``
-    candidates, those that ``failed`` by how, ``late`` kernels that the budget left out."""
-
-    kernels: int = 0
-    known: int = 0
-    measured: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    late: int = 0
-    seconds: float = 0.0
-
-    def sentence(self) -> str:
-        parts = [
-            f"{self.measured} candidates of {self.kernels} kernels measured in "
-            f"{self.seconds:.1f} s, {self.known} kernels known before"
-        ]
-        if self.failed:
-            kinds = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.failed.items())
-            parts.append(f"discarded: {kinds}")
-        if self.late:
-            parts.append(f"{self.late} kernels untried when the time was up")
-        return "; ".join(parts)
 
 
 @dataclass
@@ -146,6 +121,11 @@ class Tuner:
             return 0
         return self.answer([question])[0].candidate or 0
 
+    def finished(self) -> Tally:
+        """What was done, with what the store has to say."""
+        self.tally.notes += [note for note in self.store.notes if note not in self.tally.notes]
+        return self.tally
+
     # -- answering -----------------------------------------------------------------------------
 
     def answer(self, questions: Sequence[Question], fewest: int = 2) -> list[Answer]:
@@ -213,7 +193,7 @@ class Tuner:
                 search.add(found)
                 self.store.add([search.record(i, o, self.place) for i, o in found.items()])
                 self.tally.measured += len(outcomes)
-                self.tally.failed.update(o.status for o in outcomes if o.status != "ok")
+                self.tally.discard(o.status for o in outcomes if o.status != "ok")
                 self.models.pop(search.question.primitive, None)
         self.tally.seconds += time.monotonic() - start
 
