@@ -23,11 +23,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -91,7 +92,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 class _Child:
     process: Any
     pipe: Connection
-    errors: Path
+    errors: IO[bytes]
     contest: int = -1
     left: list[int] = field(default_factory=list)
     at: int = -1
@@ -102,7 +103,14 @@ class _Child:
     def is_late(self, limit_s: float) -> bool:
         """Whether it has been silent for too long, and not because it waits for its turn."""
         waits = self.ready and not self.timing
-        return not waits and time.monotonic() - self.heard > limit_s
+        silent = not waits and time.monotonic() - self.heard > limit_s
+        # Unless nobody listened meanwhile.
+        return silent and not self.pipe.poll()
+
+    def tell(self, message: bytes) -> None:
+        """One that has died is found out by listening."""
+        with suppress(ConnectionError):
+            self.pipe.send_bytes(message)
 
 
 @dataclass
@@ -140,30 +148,34 @@ class Contests:
                         found = self.outcomes[number]
                         yield number, [found[i] for i in sorted(found)]
         finally:
-            for child in self._children:
-                _end(child)
-            self._children.clear()
+            for child in list(self._children):
+                self._end(child)
 
     def _has_room(self) -> bool:
         return sum(child.contest >= 0 for child in self._children) < self.jobs
 
     def _begin(self, number: int, candidates: list[int]) -> None:
+        for dead in [child for child in self._children if not child.process.is_alive()]:
+            if dead.contest < 0:
+                self._end(dead)
         idle = next((child for child in self._children if child.contest < 0), None)
         child = idle or self._fork()
         child.contest, child.left, child.at = number, candidates, candidates[0]
         child.ready = child.timing = False
         child.heard = time.monotonic()
-        child.pipe.send_bytes(msgspec.json.encode((number, candidates)))
+        child.tell(msgspec.json.encode((number, candidates)))
 
     def _fork(self) -> _Child:
         context = multiprocessing.get_context("fork")  # a child knows what cannot be sent
         pipe, end = context.Pipe()
-        handle, name = tempfile.mkstemp(prefix="dlas-contest-")
-        os.close(handle)
-        process: Any = context.Process(target=self._serve, args=(end, Path(name)), daemon=True)
+        # Without a name, so that nothing is left behind; it is closed with its child.
+        errors = tempfile.TemporaryFile()  # noqa: SIM115
+        given = end, errors, os.getpid()
+        pipes = [pipe, *(child.pipe for child in self._children)]
+        process: Any = context.Process(target=self._serve, args=(*given, pipes), daemon=True)
         process.start()
         end.close()
-        self._children.append(_Child(process, pipe, Path(name)))
+        self._children.append(_Child(process, pipe, errors))
         return self._children[-1]
 
     def _let_one_time(self, busy: Sequence[_Child]) -> None:
@@ -171,7 +183,7 @@ class Contests:
             ready = next((child for child in busy if child.ready), None)
             if ready is not None:
                 ready.timing, ready.heard = True, time.monotonic()
-                ready.pipe.send_bytes(b"go")
+                ready.tell(b"go")
 
     def _listen(self, busy: Sequence[_Child]) -> Iterator[tuple[int, list[int]]]:
         """Contests that ended, with the candidates that are left to try: of a child that died."""
@@ -181,7 +193,7 @@ class Contests:
             if child.pipe in heard:
                 try:
                     event = msgspec.json.decode(child.pipe.recv_bytes(), type=Event)
-                except (EOFError, ConnectionResetError):
+                except (EOFError, ConnectionError):
                     child.process.join()
                     yield number, self._lost(child, *cause(child.process.exitcode, child.errors))
                     continue
@@ -200,16 +212,27 @@ class Contests:
     def _lost(self, child: _Child, status: Status, note: str) -> list[int]:
         """What is left to try of a child's contest after the candidate that it died of."""
         self.outcomes[child.contest][child.at] = Outcome(status, None, note)
-        self._children.remove(child)
-        _end(child)
+        self._end(child)
         return [candidate for candidate in child.left if candidate != child.at]
+
+    def _end(self, child: _Child) -> None:
+        self._children.remove(child)
+        child.process.kill()
+        child.process.join()
+        child.pipe.close()
+        child.errors.close()
 
     # -- in the child --------------------------------------------------------------------------
 
-    def _serve(self, pipe: Connection, errors: Path) -> None:
-        die_with_parent()
-        os.dup2(os.open(errors, os.O_WRONLY), 2)
+    def _serve(
+        self, pipe: Connection, errors: IO[bytes], parent: int, parents: Sequence[Connection]
+    ) -> None:
+        die_with_parent(parent)
+        for end in parents:  # so that a parent's death closes them
+            end.close()
+        os.dup2(errors.fileno(), 2)
         os.dup2(2, 1)
+        sys.stdout = sys.stderr = os.fdopen(2, "w", 1, closefd=False)  # not a notebook's
         limit_memory()
         use_matrix_registers()
         # TVM's threads belong to the thread that first needs them; those of the parent's main
@@ -259,9 +282,10 @@ class Contests:
 
     def _wrong(self, contest: Contest, answers: dict[int, NDArray[Any]]) -> list[int]:
         """The candidates whose answer is not that of the definition. It is asked, being slow, only
-        where the candidates do not all agree."""
-        first, *_ = answers.values()
-        if all(agree(each, first) for each in answers.values()):
+        where they do not all agree on finite numbers, or one of several is left."""
+        first, *others = answers.values()
+        alone = not others and len(contest.candidates) > 1
+        if not alone and is_finite(first) and all(agree(each, first) for each in others):
             return []
         truth = answer(self.built(contest.plain()), contest.arguments(0)[0])
         return [at for at, each in answers.items() if not agree(each, truth)]
@@ -309,13 +333,20 @@ def answer(kernel: Callable[..., None], given: Sequence[Any]) -> NDArray[Any]:
 
 
 def agree(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """What is not finite has no size to compare: it is to be so in both."""
     tolerance = AGREE.get(str(a.dtype))
     x, y = a.astype(np.float64), b.astype(np.float64)
     if tolerance is None:
         return bool((np.abs(x - y) <= STEP).all())
-    if not np.isfinite(x).all():
+    finite = np.isfinite(x)
+    if (finite != np.isfinite(y)).any():
         return False
+    x, y = x[finite], y[finite]
     return bool(np.abs(x - y).max(initial=0) <= tolerance * max(np.abs(y).max(initial=0), 1e-30))
+
+
+def is_finite(a: NDArray[Any]) -> bool:
+    return bool(np.isfinite(a.astype(np.float64)).all())
 
 
 def limit_memory() -> None:
@@ -323,12 +354,16 @@ def limit_memory() -> None:
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + MEMORY_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard == resource.RLIM_INFINITY or most < hard:
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def cause(code: int | None, errors: Path) -> tuple[Status, str]:
+def cause(code: int | None, errors: IO[bytes]) -> tuple[Status, str]:
     """Why a child ended, from its exit status and what it last wrote."""
-    lines = [line for line in errors.read_text(errors="replace").splitlines() if line.strip()]
+    errors.seek(0)
+    text = errors.read().decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     last = lines[-1][:300] if lines else ""
     if any(word in "\n".join(lines[-5:]) for word in ("MemoryError", "bad_alloc")):
         return "out_of_memory", last
@@ -337,10 +372,3 @@ def cause(code: int | None, errors: Path) -> tuple[Status, str]:
     if code is not None and code < 0:
         return "crashed", f"it died of {signal.Signals(-code).name}"
     return ("failed", last) if last else ("crashed", f"it ended with exit status {code}")
-
-
-def _end(child: _Child) -> None:
-    child.process.kill()
-    child.process.join()
-    child.pipe.close()
-    child.errors.unlink(missing_ok=True)
