@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from msgspec import inspect
+from msgspec import inspect, structs
 
 from dlas.bench.cases import FLOAT32, Case, known
 from dlas.layer import member, table
@@ -78,7 +78,7 @@ def ours() -> list[Contender]:
         system = cast(type[System], member("systems", name))
         tunings = _choices(system, "tuning")
         for algorithm in system.algorithms:
-            if algorithm == VENDOR:
+            if algorithm == VENDOR or needs_more(algorithm):
                 continue
             for tuning in tunings or ("",):
                 usual = tuning == BEST_TUNING or BEST_TUNING not in tunings
@@ -86,6 +86,11 @@ def ours() -> list[Contender]:
                 spec = {"name": name, **({"tuning": tuning} if tuning else {})}
                 found.append(Contender("-".join(parts), spec, algorithm, usual=usual))
     return found
+
+
+def needs_more(algorithm: str) -> bool:
+    """Whether it has a field that cannot be left out, such as a file."""
+    return any(info.required for info in structs.fields(member("algorithms", algorithm)))
 
 
 def choose(names: Sequence[str] = (), among: Sequence[Contender] | None = None) -> list[Contender]:

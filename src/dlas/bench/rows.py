@@ -221,7 +221,7 @@ def geometric_mean(values: Sequence[float]) -> float | None:
     return math.exp(math.fsum(map(math.log, values)) / len(values)) if values else None
 
 
-def write_rows(rows: Sequence[Row | Fault], path: Path) -> None:
+def write_rows(rows: Sequence[msgspec.Struct], path: Path) -> None:
     """The rows as a JSON list, written aside and renamed, so that the file is always whole.
     InputError where it cannot be written."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlas.cli.bench_tuning import tuning
 from dlas.cli.options import LevelsOption, shares
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Time dlas beside ONNX Runtime, OpenVINO and PyTorch, in turns on this machine.",
 )
+
+app.command()(tuning)
 
 #: Layers compile in a moment: starting the compilers takes longer, so many share one start.
 LAYERS_TOGETHER = 12

@@ -90,13 +90,15 @@ class Prediction:
 class CostModel:
     """Of one primitive's candidates, fitted to records of whatever place."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
-        """The newest of them, and only those that were measured."""
+    def __init__(self, records: Sequence[Record], scales: Scales | None = None) -> None:
+        """The first of them, and only those that were measured. ``scales``: those of another model
+        of nearly the same records; by default the likeliest."""
         found = [record for record in records if record.seconds][:MOST]
         self.size = len(found)
         names = {name for record in found for name in record.workload}
         self.workload_names = sorted(names)
         self.knob_names = sorted({name for record in found for name in record.knobs})
+        self.scales = scales or USUAL
         if not found:
             return
         self.workloads = octaves([r.workload for r in found], self.workload_names)
@@ -104,7 +106,7 @@ class CostModel:
         errors = np.array([math.log((r.seconds or 1) / r.estimate) for r in found])
         self.mean = float(np.median(errors))
         some = np.random.default_rng(0).permutation(self.size)[:FOR_LENGTHS]
-        self.scales = max(
+        self.scales = scales or max(
             every_scales(), key=lambda scales: self._likelihood(errors - self.mean, some, scales)
         )
         within = self._covariance((self.workloads, self.knobs), (self.workloads, self.knobs))
