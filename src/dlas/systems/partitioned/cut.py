@@ -23,15 +23,18 @@ from dlas.plan import Plan
 
 #: A stage of fewer multiply-accumulates takes less time than a crossing, tens of microseconds.
 LEAST_MACS = 1_000_000
+#: How far a cut may be from where stages would be even, in stages.
+UNEVEN = 0.3
 #: What rounds on the way into the operator that reads it.
 ROUNDING = ("DequantizeLinear", "Cast")
 
 
 class Cut(NamedTuple):
-    """``macs``: multiply-accumulates of the layers before it."""
+    """``macs``: multiply-accumulates of the layers before it. ``size``: numbers in its tensor."""
 
     tensor: str
     macs: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,14 @@ class Line:
 
 
 def cut(network: Network, stages: int, least_macs: int = LEAST_MACS) -> Line:
-    """The network in at most so many stages, as even in multiply-accumulates as its cuts allow,
-    each of at least ``least_macs``."""
+    """The network in at most so many stages, each of at least ``least_macs``, as even in multiply-
+    accumulates as its cuts allow, or less by up to ``UNEVEN`` of a stage for a smaller tensor."""
     candidates, total = cuts(network), network.macs
-    taken = [Cut(network.input_name, 0)]
+    taken = [Cut(network.input_name, 0, 0)]
     for index in range(1, stages):
-        wanted = total * index / stages
-        near = min(candidates, key=lambda each: abs(each.macs - wanted), default=taken[0])
+        places = [(abs(each.macs * stages / total - index), each) for each in candidates]
+        close = [(each.size, off, each) for off, each in places if off <= UNEVEN]
+        near = min(close)[-1] if close else min(places, default=(0.0, taken[0]))[-1]
         apart = min(near.macs - taken[-1].macs, total - near.macs)
         if near != taken[-1] and apart >= least_macs:
             taken.append(near)
@@ -107,9 +111,9 @@ def cuts(network: Network) -> list[Cut]:
     for tensor, before in _alone(graph, macs):
         if tensor not in images or tensor in rounded or not 0 < len(before) < len(macs):
             continue
-        known = best.get(len(before))
-        if known is None or math.prod(images[tensor]) <= math.prod(images[known.tensor]):
-            best[len(before)] = Cut(tensor, sum(before))
+        found = Cut(tensor, sum(before), math.prod(images[tensor]))
+        if found.size <= best.get(len(before), found).size:
+            best[len(before)] = found
     return list(best.values())
 
 

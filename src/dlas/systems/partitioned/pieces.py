@@ -118,4 +118,5 @@ class Pieces:
     def _note(self, system: str, first: int, end: int, reason: str) -> None:
         stages = f"stage {first}" if end == first + 1 else f"stages {first} to {end - 1}"
         where = "the network" if end - first == len(self.line) else stages
+        reason = reason.replace(f"{self.scratch}/", "")  # which will be gone
         self.notes.append(f"{system} is left out for {where}: {reason}")

@@ -40,12 +40,14 @@ class Found(NamedTuple):
 @dataclass(frozen=True)
 class Costs:
     """By (system, stage): ``stage``, seconds in every turn; ``saved``, how many the system saves
-    when it goes on into the next stage, as the two are compiled as one."""
+    when it goes on into the next stage, as the two are compiled as one. ``whole``: seconds of the
+    whole network by system."""
 
     systems: int
     stages: int
     stage: Mapping[tuple[int, int], Seconds]
     saved: Mapping[tuple[int, int], float]
+    whole: Mapping[int, float]
 
     def table(self) -> list[dict[int, float]]:
         """Seconds of every stage, by system."""
@@ -60,12 +62,18 @@ class Costs:
 
     def gain(self) -> float:
         """What mixing would save if crossings cost nothing, as a share of the fastest system's
-        time: at most 1, where none does every stage, and 0 where a stage can be done by none."""
+        time: 0 where a stage can be done by none, 1 where every stage can, but in no system all.
+        A system's stages are taken to share what it loses to crossings in proportion."""
         table = self.table()
         if not all(table):
             return 0.0
-        each = set.intersection(*(set(row) for row in table))
-        single = min((sum(row[system] for row in table) for system in each), default=math.inf)
+        for system, whole in self.whole.items():
+            apart = sum(row.get(system, math.inf) for row in table)
+            for row in table:
+                if system in row and math.isfinite(apart):
+                    row[system] *= min(1.0, whole / apart)
+        every = set.intersection(*(set(row) for row in table))
+        single = min((sum(row[system] for row in table) for system in every), default=math.inf)
         return 1 - sum(min(row.values()) for row in table) / single
 
     def likely(self, margin: float) -> list[tuple[tuple[int, ...], float | None]]:
@@ -120,38 +128,42 @@ def search(pieces: Pieces, margin: float, time_budget_s: float) -> Found:
 
 
 def stage_costs(pieces: Pieces, margin: float, budget_s: float) -> Costs:
-    """Every stage by every system; and every two neighbours as one, unless mixing would not save
-    ``margin`` even if crossings cost nothing."""
+    """Every stage and the whole network by every system; and every two neighbours as one, unless
+    mixing would not save ``margin`` even if crossings cost nothing."""
     stages, systems = len(pieces.line), range(len(pieces.systems))
-    lanes: dict[tuple[int, int], Lane] = {
-        (system, 0): _loaded(pieces, system, [(k, k + 1) for k in range(stages)])
-        for system in systems
-    }
+    lanes: dict[tuple[int, str], Lane] = {}
+    for system in systems:
+        lanes[system, "stages"] = _loaded(pieces, system, [(k, k + 1) for k in range(stages)])
+        lanes[system, "whole"] = _loaded(pieces, system, [(0, stages)])
     costs = _costs(pieces, lanes, budget_s / 2)
     if costs.gain() <= margin:
         return costs
     for system in systems:
-        there = {first for first, _, _ in lanes[system, 0]}
+        there = {first for first, _, _ in lanes[system, "stages"]}
         for start in (0, 1):  # pairs that do not overlap, so that an image passes through them
             pairs = [(k, k + 2) for k in range(start, stages - 1, 2) if {k, k + 1} <= there]
-            lanes[system, 1 + start] = _loaded(pieces, system, pairs)
+            lanes[system, f"pairs from {start}"] = _loaded(pieces, system, pairs)
     return _costs(pieces, lanes, budget_s / 2)
 
 
-def _costs(pieces: Pieces, lanes: Mapping[tuple[int, int], Lane], budget_s: float) -> Costs:
+def _costs(pieces: Pieces, lanes: Mapping[tuple[int, str], Lane], budget_s: float) -> Costs:
+    stages = len(pieces.line)
     steps = {key: _steps(pieces, lane) for key, lane in lanes.items() if lane}
     taken = {
-        (key[0], first, end): turns[:, column]
-        for key, turns in in_turns(steps, budget_s, STAGE_TURNS).items()
-        for column, (first, end, _) in enumerate(lanes[key])
+        (system, first, end): turns[:, column]
+        for (system, what), turns in in_turns(steps, budget_s, STAGE_TURNS).items()
+        for column, (first, end, _) in enumerate(lanes[system, what])
     }
     stage = {(s, first): turns for (s, first, end), turns in taken.items() if end == first + 1}
     saved = {
         (s, first): float(np.median(stage[s, first] + stage[s, first + 1] - turns))
         for (s, first, end), turns in taken.items()
-        if end == first + 2
+        if end == first + 2 and {(s, first), (s, first + 1)} <= stage.keys()
     }
-    return Costs(len(pieces.systems), len(pieces.line), stage, saved)
+    whole = {
+        s: float(np.median(t)) for (s, first, end), t in taken.items() if end - first == stages
+    }
+    return Costs(len(pieces.systems), stages, stage, saved, whole)
 
 
 def _loaded(pieces: Pieces, system: int, wanted: Iterable[tuple[int, int]]) -> Lane:
