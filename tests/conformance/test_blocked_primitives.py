@@ -191,7 +191,7 @@ def test_other_vectors(name: str, row: LayerRow, vectors: tuple[int, int]) -> No
 def test_computes_what_hypothesis_draws(name: str) -> None:
     """With any of the candidates."""
 
-    @settings(max_examples=3 if name == "winograd4" else 15, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(drawn_rows(name), st.sampled_from(VECTORS), st.integers(1, 2), st.integers(0, 99))
     def agrees(row: LayerRow, vectors: tuple[int, int], batch: int, which: int) -> None:
         check(name, row, target(*vectors), batch, choose=lambda found: found[which % len(found)])
@@ -212,18 +212,14 @@ def test_batch_and_threads(name: str) -> None:
     rows = [
         ROWS[label] for label in labels if primitive_of(name).refuses_layer(ROWS[label]) is None
     ]
-    for row in rows[:1] if name == "winograd4" else rows:
+    for row in rows:
         check(name, row, target(), batch=3, threads=2)
         check(name, row, target(), batch=3, threads=2, choose=lambda found: found[1 % len(found)])
 
 
 @pytest.mark.parametrize(
     "name, row",
-    [
-        case
-        for name in TEMPLATES
-        for case in able(name, HALF, "float16")[: 1 if name == "winograd4" else None]
-    ],
+    [case for name in TEMPLATES for case in able(name, HALF, "float16")],
 )
 def test_float16_is_summed_in_float32(name: str, row: LayerRow) -> None:
     check(name, half(row), target())
@@ -258,7 +254,7 @@ def test_reads_the_networks_input_as_it_comes(name: str) -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "winograd4"])
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_fused_epilogues(name: str, activation: str) -> None:
     check(name, first_able(name), target(), batch=2, activation=activation)
 

@@ -58,13 +58,11 @@ def of_type(row: LayerRow, dtype: str) -> LayerRow:
 
 
 def able(name: str, rows: dict[str, LayerRow], dtype: str = "float32") -> list[Any]:
-    """Parameters (name, row) of the rows that the primitive does not refuse; fewer of winograd4,
-    winograd's code with matrices that take TVM two seconds."""
+    """Parameters (name, row) of the rows that the primitive does not refuse."""
     return [
         pytest.param(name, row, id=f"{name}-{label}")
         for label, row in rows.items()
         if primitive_of(name).refuses_layer(of_type(row, dtype)) is None
-        and not (name == "winograd4" and label.startswith("12 channels"))
     ]
 
 
@@ -154,7 +152,7 @@ def test_computes_the_convolution(name: str, row: LayerRow, dtype: str) -> None:
 
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_computes_what_hypothesis_draws(name: str) -> None:
-    @settings(max_examples=3 if name == "winograd4" else 12, deadline=None, database=None)
+    @settings(max_examples=12, deadline=None, database=None)
     @given(drawn_rows(name), st.integers(1, 2))
     def agrees(row: LayerRow, batch: int) -> None:
         check(name, row, "float32", batch)
@@ -180,7 +178,7 @@ def test_batch_and_threads(name: str) -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("name", [n for n in PRIMITIVES if n != "winograd4"])
+@pytest.mark.parametrize("name", PRIMITIVES)
 def test_fused_epilogues(name: str, activation: str) -> None:
     row = first_able(name)
     data, weight = drawn(row, "float32", 2)

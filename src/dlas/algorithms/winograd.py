@@ -9,30 +9,32 @@ so that the sum over channels is α² = (m + 2)² independent matrix products. S
 The template's loops: for every block of tile rows (its transformed tiles stay in the second cache)
 
     write the padded rows
-    transform all input tiles: Bᵀ d B, a vector of channels at a time, unrolled
+    transform all input tiles: Bᵀ d, then · B, a vector of channels at a time, unrolled
     multiply: for i, j < α: register tiles (``register_tile.py``) of channels × tile rows × tiles
-    transform back, add bias and residual, activate, store
+    transform back: Aᵀ M, then · A; add bias and residual, activate, store
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlas.algorithms.blocked import BlockedPrimitive, padded_blocked
+from dlas.algorithms.dense_cost import PER_TRANSFORMED
 from dlas.algorithms.primitive import Array, Tensor, accumulator, multiply
 from dlas.algorithms.register_tile import Reach, compute_in_registers, tiles_of
-from dlas.algorithms.dense_cost import PER_TRANSFORMED
 from dlas.algorithms.template import Knobs, Ranked
 from dlas.algorithms.tiles import divisors, extents, join_epilogue
 from dlas.network import LayerRow, Network
 from dlas.target import Target
 
 Matrix = NDArray[np.float64]
+#: Element i of matrix · x, of the matrix, i, and x as a function of its index.
+Element = Callable[[Matrix, Any, Callable[[Any], Any]], Any]
 #: What can be transformed; the transforms are computed in float32.
 FLOATS = ("float32", "float16")
 
@@ -76,7 +78,7 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
         shape = (*data.shape, 1)
         image = te.compute(shape, lambda n, c, y, x, lane: data[n, c, y, x], name="image")
-        sums = self.compute_blocked(image, weight, row, 1)
+        sums = self.stages(image, weight, row, 1, element_by_itself)
         return te.compute(sums.shape[:4], lambda n, k, y, x: sums[n, k, y, x, 0], name="plain")
 
     def pack_blocked(self, weight: Array, row: LayerRow, lanes: int) -> Array:
@@ -88,8 +90,14 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
         return np.ascontiguousarray(packed.transpose(2, 3, 0, 1, 4, 5))
 
     def compute_blocked(self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int) -> Tensor:
+        return self.stages(data, weight, row, lanes, element)
+
+    def stages(
+        self, data: Tensor, weight: Tensor, row: LayerRow, lanes: int, first: Element
+    ) -> Tensor:
         """products[n, k, i, j, ty, tx, lane] = Σ co, ci  tiles[…] · weight[i, j, k, co, ci, lane],
-        between the two transforms."""
+        between the two transforms. Each is two stages, of which ``first`` makes the first: written
+        as one, it is an expression of hundreds of loads that TVM copies for every i and j."""
         from msgspec.structs import replace
         from tvm import te
 
@@ -102,11 +110,16 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
         batch, blocks, _, _, _ = data.shape
         to_tiles, to_outputs = np.array(self.to_tiles), np.array(self.to_outputs)
 
-        def tile(n: Any, c: Any, i: Any, j: Any, ty: Any, tx: Any, lane: Any) -> Any:
-            at = lambda p, q: image[n, c, ty * m + p, tx * m + q, lane]  # noqa: E731
-            return twice(to_tiles, i, j, at)
+        def tile_column(n: Any, c: Any, i: Any, q: Any, ty: Any, tx: Any, lane: Any) -> Any:
+            at = lambda p: image[n, c, ty * m + p, tx * m + q, lane]  # noqa: E731
+            return first(to_tiles, i, at)
 
-        tiles = te.compute((batch, blocks, alpha, alpha, rows, columns, lanes), tile, name="tiles")
+        def tile(n: Any, c: Any, i: Any, j: Any, ty: Any, tx: Any, lane: Any) -> Any:
+            return element(to_tiles, j, lambda q: tile_columns[n, c, i, q, ty, tx, lane])
+
+        shape = (batch, blocks, alpha, alpha, rows, columns, lanes)
+        tile_columns = te.compute(shape, tile_column, name="tile_columns")
+        tiles = te.compute(shape, tile, name="tiles")
         co = te.reduce_axis((0, weight.shape[3]), "co")
         ci = te.reduce_axis((0, weight.shape[4]), "ci")
         reach = Reach.of(row, lanes)
@@ -119,10 +132,15 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
         shape = (batch, weight.shape[2], alpha, alpha, rows, columns, lanes)
         products = te.compute(shape, product, name=self.stage)
 
-        def pixel(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
-            at = lambda i, j: products[n, k, i, j, y // m, x // m, lane]  # noqa: E731
-            return twice(to_outputs, y % m, x % m, at)
+        def image_column(n: Any, k: Any, y: Any, j: Any, ty: Any, tx: Any, lane: Any) -> Any:
+            return first(to_outputs, y, lambda i: products[n, k, i, j, ty, tx, lane])
 
+        def pixel(n: Any, k: Any, y: Any, x: Any, lane: Any) -> Any:
+            at = lambda j: image_columns[n, k, y % m, j, y // m, x // m, lane]  # noqa: E731
+            return element(to_outputs, x % m, at)
+
+        shape = (batch, weight.shape[2], m, alpha, rows, columns, lanes)
+        image_columns = te.compute(shape, image_column, name="image_columns")
         return te.compute((batch, weight.shape[2], height, width, lanes), pixel, name="image")
 
     def ranked(self, order: Any, target: Target) -> Sequence[Ranked]:
@@ -147,15 +165,17 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
 
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:
         products, m = order.get_sblock(self.stage), self.outputs
-        tiles = order.get_sblock("tiles")
-        before = order.get_producers(tiles)
-        last = join_epilogue(order, products)
+        tiles, tile_columns = order.get_sblock("tiles"), order.get_sblock("tile_columns")
+        image_columns = order.get_sblock("image_columns")
+        before = order.get_producers(tile_columns)
+        last = join_epilogue(order, image_columns)
         copy = order.cache_write(products, 0, "local")
 
         n, k, y, x, lane = order.get_loops(last)
         y_block, y_tile, y_in = order.split(y, [None, knobs["rows"], m])
         x_tile, x_in = order.split(x, [None, m])
         order.reorder(n, y_block, k, y_tile, x_tile, y_in, x_in, lane)
+        compute_columns(order, image_columns, x_tile)
         order.compute_at(copy, y_block, preserve_unit_loops=True)
         order.unroll(y_in)
         order.unroll(x_in)
@@ -172,6 +192,7 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
         order.unroll(i)
         order.unroll(j)
         order.vectorize(lane)
+        compute_columns(order, tile_columns, tx)
         shared = [k, channels, products_at]
         for padding in before:
             order.compute_at(padding, y_block, preserve_unit_loops=True)
@@ -203,17 +224,30 @@ class Winograd4(Winograd, frozen=True, kw_only=True):
     )  # fmt: skip
 
 
-def twice(matrix: Matrix, i: Any, j: Any, at: Any) -> Any:
-    """Element (i, j) of matrix · X · matrixᵀ, where at(p, q) is X's; i and j are loop variables
-    that the template unrolls, which leaves one combination of each choice."""
-    rows = matrix.shape[1]
-    return chosen(j, [
-        combination(coefficients, [
-            chosen(i, [
-                combination(outer, [at(p, q) for p in range(rows)]) for outer in matrix
-            ]) for q in range(rows)
-        ]) for coefficients in matrix
-    ])  # fmt: skip
+def compute_columns(order: Any, stage: Any, loop: Any) -> None:
+    """Compute the transformed columns of one tile where ``loop`` comes to it. Their indices are
+    constants, so that LLVM keeps in registers as many of them as there are."""
+    order.set_scope(stage, 0, "local")
+    order.compute_at(stage, loop, preserve_unit_loops=True)
+    *_, i, j, _, _, lane = order.get_loops(stage)
+    order.unroll(i)
+    order.unroll(j)
+    order.vectorize(lane)
+
+
+def element(matrix: Matrix, index: Any, at: Callable[[Any], Any]) -> Any:
+    """Element ``index`` of matrix · x, where at(p) is x's; the index is a loop variable that the
+    template unrolls, which leaves one combination."""
+    values = [at(p) for p in range(matrix.shape[1])]
+    return chosen(index, [combination(coefficients, values) for coefficients in matrix])
+
+
+def element_by_itself(matrix: Matrix, index: Any, at: Callable[[Any], Any]) -> Any:
+    """The same as a sum of one term, which the untuned order computes in a loop of its own: what
+    is elementwise it would make one expression of with the stage that follows."""
+    from tvm import te
+
+    return te.sum(element(matrix, index, at), axis=te.reduce_axis((0, 1), "one"))
 
 
 def combination(coefficients: Matrix, values: Sequence[Any]) -> Any:
