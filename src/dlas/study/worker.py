@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import traceback
 from typing import Any
 
@@ -16,6 +15,7 @@ import msgspec
 
 from dlas.errors import DlasError, Refused
 from dlas.target.processes import die_with_parent
+
 
 def main() -> None:
     die_with_parent()

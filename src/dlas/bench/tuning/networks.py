@@ -41,7 +41,7 @@ class Made:
 
 
 def network_rows(
-    name: str, known: Sequence[Record], device: Hardware, trials: int
+    name: str, known: Sequence[Record], device: Hardware
 ) -> list[NetworkRow | FaultRow]:
     """``cheapest`` first, so that its tuning knows nothing but ``known``; then ``best``, and each
     algorithm by itself."""
@@ -52,7 +52,7 @@ def network_rows(
         made = {}
         for algorithm in (CHEAPEST, BEST, *SINGLE):
             try:
-                made[algorithm] = make(network, algorithm, Path(root) / algorithm, trials)
+                made[algorithm] = make(network, algorithm, Path(root) / algorithm)
             except DlasError as error:
                 faults.append(FaultRow(f"{name} {algorithm}", str(error)))
         outcomes: dict[str, Outcome] = {}
@@ -65,12 +65,11 @@ def network_rows(
         return [*rows_of(name, made, outcomes, choices), *faults]
 
 
-def make(network: Network, algorithm: str, folder: Path, trials: int) -> Made:
+def make(network: Network, algorithm: str, folder: Path) -> Made:
     folder.mkdir()
     start = time.monotonic()
     planner: Any = member("algorithms", algorithm)()
-    system = Tvm(tuning="template", trials=trials)
-    compile_network(system, network, planner.plan(network), folder)
+    compile_network(Tvm(tuning="template"), network, planner.plan(network), folder)
     return Made(folder, open_tally(folder) or Tally(), time.monotonic() - start)
 
 

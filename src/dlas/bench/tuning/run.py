@@ -24,8 +24,8 @@ Watch = Callable[[float, str], None]
 @dataclass(frozen=True)
 class TuningBench:
     """``most``: candidates of a layer that are measured, at most. ``auto_layers`` of the layers,
-    at equal distances, are searched by MetaSchedule too. ``trials``: of whole networks. ``whole``:
-    whether networks are timed."""
+    at equal distances, are searched by MetaSchedule too. ``whole``: whether networks are
+    timed."""
 
     device: Hardware
     networks: Sequence[str] = PAPER
@@ -33,16 +33,14 @@ class TuningBench:
     most: int = 48
     auto_layers: int = 6
     auto_trials: int = 64
-    trials: int = 8
     whole: bool = True
 
     def run(self, watch: Watch) -> Iterator[TuningRow]:
         watch(0.0, "drawing the networks")
         with tempfile.TemporaryDirectory(prefix="dlas-bench-") as folder, own_cache(Path(folder)):
             layers = layers_of(self.networks, self.algorithm)
-            every = {
-                one.layer.name: one for one in measured(layers, self.most, part(watch, 0, 0.3))
-            }
+            spaces = measured(layers, self.most, part(watch, 0.0, 0.3))
+            every = {one.layer.name: one for one in spaces}
             methods = Methods(list(every.values()))
             rows = {}
             for number, (name, one) in enumerate(every.items()):
@@ -56,7 +54,7 @@ class TuningBench:
         for number, name in enumerate(self.networks if self.whole else ()):
             watch(0.7 + 0.3 * number / len(self.networks), name)
             known = of_others(list(every.values()), name)
-            yield from network_rows(name, known, self.device, self.trials)
+            yield from network_rows(name, known, self.device)
 
     def auto(self, one: Measured, row: LayerRow) -> AutoRow:
         """MetaSchedule on this layer, its best and ours timed in turns."""

@@ -13,6 +13,7 @@ So one child compiles while the other times. The children of a process that dies
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import multiprocessing
 import os
@@ -155,12 +156,10 @@ class Contests:
         return sum(child.contest >= 0 for child in self._children) < self.jobs
 
     def _begin(self, number: int, candidates: list[int]) -> None:
-        for dead in [child for child in self._children if not child.process.is_alive()]:
-            if dead.contest < 0:
-                self._end(dead)
         idle = next((child for child in self._children if child.contest < 0), None)
         child = idle or self._fork()
-        child.contest, child.left, child.at = number, candidates, candidates[0]
+        child.contest, child.left = number, candidates
+        child.at = -1 if idle else candidates[0]
         child.ready = child.timing = False
         child.heard = time.monotonic()
         child.tell(msgspec.json.encode((number, candidates)))
@@ -210,8 +209,10 @@ class Contests:
                 yield number, self._lost(child, "timed_out", sentence)
 
     def _lost(self, child: _Child, status: Status, note: str) -> list[int]:
-        """What is left to try of a child's contest after the candidate that it died of."""
-        self.outcomes[child.contest][child.at] = Outcome(status, None, note)
+        """What is left to try of a child's contest after the candidate that it died of: none, where
+        it died while it had nothing to do."""
+        if child.at >= 0:
+            self.outcomes[child.contest][child.at] = Outcome(status, None, note)
         self._end(child)
         return [candidate for candidate in child.left if candidate != child.at]
 
@@ -233,6 +234,8 @@ class Contests:
         os.dup2(errors.fileno(), 2)
         os.dup2(2, 1)
         sys.stdout = sys.stderr = os.fdopen(2, "w", 1, closefd=False)  # not a notebook's
+        threading.excepthook = threading.__excepthook__  # writes there
+        faulthandler.disable()  # would write into the parent's errors
         limit_memory()
         use_matrix_registers()
         # TVM's threads belong to the thread that first needs them; those of the parent's main
