@@ -87,8 +87,8 @@ class AutoScheduler:
         if best is not None:
             return best
         self.notes.append(
-            f"MetaSchedule found nothing right for {described(kernel)}: its loops are in their usual "
-            "order"
+            f"MetaSchedule found nothing right for {described(kernel)}: its loops are in their "
+            "usual order"
         )
         return self.usual(kernel)
 

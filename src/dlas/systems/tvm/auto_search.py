@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import tvm
@@ -57,17 +59,19 @@ class Search:
         """Measure up to so many candidates beyond those in the database, and add them to it. Fewer
         where the space has no more; RuntimeError or ValueError where MetaSchedule makes none."""
         module = as_module(kernel)
-        context = ms.TuneContext(
-            module,
-            target=llvm_target(self.target, self.threads),
-            space_generator=space(self.target, self.threads),
-            search_strategy=ms.search_strategy.EvolutionarySearch(
-                population_size=POPULATION, genetic_num_iters=GENERATIONS
-            ),
-            rand_state=seed,
-            num_threads=DRAWING,
-            logger=logging.getLogger(LOGGER),
+        strategy = ms.search_strategy.EvolutionarySearch(
+            population_size=POPULATION, genetic_num_iters=GENERATIONS
         )
+        with no_intrinsics():
+            context = ms.TuneContext(
+                module,
+                target=llvm_target(self.target, self.threads),
+                space_generator=space(self.target, self.threads),
+                search_strategy=strategy,
+                rand_state=seed,
+                num_threads=DRAWING,
+                logger=logging.getLogger(LOGGER),
+            )
         model = cost_model()
         known = list(database.get_all_tuning_records())
         if known:
@@ -137,6 +141,21 @@ def space(target: Target, threads: int) -> Any:
             if threads > 1 or "MutateParallel" not in str(mutator)
         },
     )
+
+
+@contextmanager
+def no_intrinsics() -> Iterator[None]:
+    """``TuneContext`` imports the intrinsics that TVM knows for all machines, in our space none:
+    reading them takes seconds, and minutes where many modules are loaded."""
+    name = "tvm.s_tir.tensor_intrin"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = ModuleType(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def cost_model() -> Any:
