@@ -91,9 +91,9 @@ class CostModel:
     """Of one primitive's candidates, fitted to records of whatever place."""
 
     def __init__(self, records: Sequence[Record], scales: Scales | None = None) -> None:
-        """The first of them, and only those that were measured. ``scales``: those of another model
+        """The first of them, and only those that were measured and make sense. ``scales``: those of another model
         of nearly the same records; by default the likeliest."""
-        found = [record for record in records if record.seconds][:MOST]
+        found = [record for record in records if makes_sense(record)][:MOST]
         self.size = len(found)
         names = {name for record in found for name in record.workload}
         self.workload_names = sorted(names)
@@ -103,7 +103,7 @@ class CostModel:
             return
         self.workloads = octaves([r.workload for r in found], self.workload_names)
         self.knobs = octaves([r.knobs for r in found], self.knob_names)
-        errors = np.array([math.log((r.seconds or 1) / r.estimate) for r in found])
+        errors = np.array([math.log(r.seconds or 1) - math.log(r.estimate) for r in found])
         self.mean = float(np.median(errors))
         some = np.random.default_rng(0).permutation(self.size)[:FOR_LENGTHS]
         self.scales = scales or max(
@@ -147,6 +147,12 @@ class CostModel:
         factor = np.linalg.cholesky(within)
         fit = float(np.dot(errors[some], solve(factor, errors[some])))
         return -fit / 2 - float(np.log(np.diag(factor)).sum())
+
+
+def makes_sense(record: Record) -> bool:
+    """Whether it was measured, and its numbers have logarithms; a foreign one's may have none."""
+    numbers = (*record.workload.values(), *record.knobs.values())
+    return bool(record.seconds) and record.estimate > 0 and min(numbers, default=0) >= 0
 
 
 def every_scales() -> list[Scales]:

@@ -64,8 +64,8 @@ class Setting:
 @dataclass(frozen=True)
 class Question:
     """``kernel``: a digest of all that is computed, and of the setting. ``knobs`` and ``estimates``
-    of the candidates (see ``tuning/record.py``), cheapest estimate first. The rest as in a
-    ``Contest``."""
+    of the candidates (see ``tuning/record.py``), cheapest estimate first. ``plain``: makes that
+    candidate's kernel in the order of its definition. The rest as in a ``Contest``."""
 
     kernel: str
     primitive: str
@@ -73,7 +73,7 @@ class Question:
     knobs: Sequence[Numbers]
     estimates: Sequence[float]
     makers: Sequence[Callable[[], tirx.PrimFunc]]
-    plain: Callable[[], tirx.PrimFunc]
+    plain: Callable[[int], tirx.PrimFunc]
     arguments: Callable[[int], Arguments]
     shared: bool = True
 
@@ -85,7 +85,7 @@ class Question:
             return self.arguments(candidates[index])
 
         makers = [self.makers[index] for index in candidates]
-        return Contest(makers, self.plain, arguments, self.shared)
+        return Contest(makers, partial(self.plain, candidates[0]), arguments, self.shared)
 
 
 def of_template(kernel: tirx.PrimFunc, setting: Setting) -> Question:
@@ -101,7 +101,7 @@ def of_template(kernel: tirx.PrimFunc, setting: Setting) -> Question:
         knobs,
         estimates,
         [partial(by_template, kernel, each, setting.threads) for each in knobs],
-        lambda: kernel,
+        lambda _: kernel,
         partial(random_arguments, kernel, setting, weight_of(order)),
     )
 
@@ -115,7 +115,7 @@ def of_rule(kernel: tirx.PrimFunc, setting: Setting) -> Question:
         [{}],
         [max(1.0, sum(math.prod(shape_of(each)) for each in kernel.params))],
         [partial(by_rule, kernel, setting.target, setting.threads)],
-        lambda: kernel,
+        lambda _: kernel,
         partial(random_arguments, kernel, setting, None),
     )
 
@@ -137,7 +137,7 @@ def of_sparse(kernels: Sequence[SparseKernel], setting: Setting) -> Question:
         [kernel.knobs for kernel in kernels],
         [kernel.estimate for kernel in kernels],
         [partial(in_order, kernel.function, setting) for kernel in kernels],
-        first.function,
+        lambda index: kernels[index].function(),
         arguments,
         shared=False,
     )
@@ -164,7 +164,7 @@ def of_dots(kernels: Sequence[DotKernel], setting: Setting) -> Question:
         [kernel.knobs for kernel in kernels],
         [kernel.estimate for kernel in kernels],
         [partial(in_order, partial(kernel.function, number), setting) for kernel in kernels],
-        partial(first.function, number),
+        lambda index: kernels[index].function(number),
         arguments,
         shared=False,
     )

@@ -158,8 +158,10 @@ class Tuner:
         best = search.best()
         if best is not None:
             return math.log(search.times[best] or math.inf), 0.0
+        first = search.answer().candidate
+        if first is None:
+            return math.inf, 0.0
         prediction = search.prediction()
-        first = prediction.order[0]
         return float(prediction.log_seconds[first]), float(prediction.deviation[first])
 
     def _search(self, question: Question) -> Search:
@@ -178,7 +180,6 @@ class Tuner:
         left_s = self.budget_s - self.tally.seconds
         if not searches or left_s <= 0:
             return
-        start = time.monotonic()
         ordered = sorted(searches, key=lambda pair: -pair[0].question.estimates[0])
         contests = Contests(
             [search.question.contest(missing) for search, missing in ordered],
@@ -187,15 +188,20 @@ class Tuner:
             jobs_for(self.setting.threads),
         )
         with alone():
-            for number, outcomes in contests.hold(start + left_s):
-                search, missing = ordered[number]
-                found = dict(zip(missing, outcomes, strict=True))
-                search.add(found)
-                self.store.add([search.record(i, o, self.place) for i, o in found.items()])
-                self.tally.measured += len(outcomes)
-                self.tally.discard(o.status for o in outcomes if o.status != "ok")
-                self.models.pop(search.question.primitive, None)
-        self.tally.seconds += time.monotonic() - start
+            start = time.monotonic()
+            for number, _ in contests.hold(start + left_s):
+                self._keep(*ordered[number], contests.outcomes.pop(number))
+            for number, outcomes in contests.outcomes.items():  # of those that were not ended
+                self._keep(*ordered[number], outcomes)
+            self.tally.seconds += time.monotonic() - start
+
+    def _keep(self, search: Search, asked: Sequence[int], outcomes: dict[int, Outcome]) -> None:
+        found = {asked[at]: outcome for at, outcome in outcomes.items()}
+        self.tally.measured += sum(index not in search.times for index in found)
+        self.tally.discard(o.status for o in found.values() if o.status != "ok")
+        search.add(found)
+        self.store.add([search.record(i, o, self.place) for i, o in found.items()])
+        self.models.pop(search.question.primitive, None)
 
 
 @dataclass
@@ -220,8 +226,13 @@ class Search:
         if left <= 0:
             return []
         prediction = self.prediction()
-        wanted = prediction.contenders(prediction.order[0] if best is None else best)
-        missing = [i for i in wanted if i not in self.times][:left]
+        untried = [i for i in prediction.order if i not in self.times]
+        if not untried:
+            return []
+        wanted = prediction.contenders(untried[0] if best is None else best)
+        if best is None:  # and the second, which could disagree with the first
+            wanted += untried[:2]
+        missing = [i for i in untried if i in wanted][:left]
         return [best, *missing] if missing and best is not None else missing
 
     def add(self, outcomes: dict[int, Outcome]) -> None:
@@ -263,8 +274,9 @@ class Search:
 
 
 def waves(trials: int) -> Sequence[int]:
-    """How many candidates of a kernel are measured, in all, after each wave."""
-    return sorted({math.ceil(trials / 2), trials}) if trials > 1 else ()
+    """How many candidates of a kernel are measured, in all, after each wave. Two at least: one
+    alone has nobody who could disagree with it."""
+    return sorted({max(2, math.ceil(trials / 2)), trials}) if trials > 1 else ()
 
 
 def templates(kernels: Sequence[tirx.PrimFunc]) -> dict[int, tirx.PrimFunc]:
@@ -299,5 +311,6 @@ def alone() -> Iterator[None]:
         yield
         return
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # of a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
