@@ -91,8 +91,8 @@ class CostModel:
     """Of one primitive's candidates, fitted to records of whatever place."""
 
     def __init__(self, records: Sequence[Record], scales: Scales | None = None) -> None:
-        """The first of them, and only those that were measured and make sense. ``scales``: those of another model
-        of nearly the same records; by default the likeliest."""
+        """The first of them, and only those that were measured and make sense. ``scales``: those of
+        another model of nearly the same records; by default the likeliest."""
         found = [record for record in records if makes_sense(record)][:MOST]
         self.size = len(found)
         names = {name for record in found for name in record.workload}
