@@ -23,7 +23,7 @@ from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
 from dlas.systems.tvm import layout
-from dlas.systems.tvm.calls import OWNERS, constants_of
+from dlas.systems.tvm.calls import constants_of
 from dlas.systems.tvm.frontend import Importer, imported, plain_product
 from dlas.systems.tvm.layers import Kernel, per_channel
 from dlas.systems.tvm.order import ELEMENTWISE, channel_orders
@@ -45,8 +45,7 @@ def translate_blocked(
 ) -> tvm.IRModule:
     """As ``frontend.translate``, with blocks of ``lanes`` channels."""
     network = Network(pool_first(fold_batch_norm(network.model)))
-    importer = BlockedImporter(network, plan, lanes, sparse)
-    return imported(importer, network).with_attr(OWNERS, importer.owners)
+    return imported(BlockedImporter(network, plan, lanes, sparse), network)
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,6 @@ class BlockedImporter(Importer):
     ) -> None:
         super().__init__(network, plan, sparse)
         self.lanes = lanes
-        #: The layers of constants, by the addresses of their values.
-        self.owners: dict[str, str] = {}
         self.orders = channel_orders(network, plan, lanes)
 
     def _construct_nodes(self, graph: Any) -> None:

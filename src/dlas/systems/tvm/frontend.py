@@ -23,6 +23,7 @@ from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
+from dlas.systems.tvm.calls import OWNERS
 from dlas.systems.tvm.layers import float_kernel, integer_kernel
 from dlas.systems.tvm.quantized import constant, quantized, vector
 from dlas.systems.tvm.sparse import SparseLayers
@@ -51,9 +52,10 @@ def imported(importer: Importer, network: Network) -> tvm.IRModule:
     try:
         # The importer prints what it fails on, besides raising.
         with contextlib.redirect_stdout(io.StringIO()):
-            return importer.from_onnx(network.model.graph, opset)
+            module = importer.from_onnx(network.model.graph, opset)
     except tvm.error.OpNotImplemented as error:  # raised before it looks at any node
         raise Refused(f"TVM cannot read the network: {last_line(error)}") from error
+    return module.with_attr(OWNERS, importer.owners)
 
 
 class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type information
@@ -63,6 +65,8 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
         self.rows = {row.name: row for row in network.layers}
         self.plan = plan
         self.sparse = sparse or SparseLayers(host(), threads=1)
+        #: The layers of constants, by the addresses of their values.
+        self.owners: dict[str, str] = {}
 
     def _convert_operator(
         self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int

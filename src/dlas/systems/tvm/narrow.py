@@ -25,7 +25,6 @@ from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
 from dlas.systems.tvm import rounding
 from dlas.systems.tvm.blocked import INJECTIVE, Blocked, BlockedImporter
-from dlas.systems.tvm.calls import OWNERS
 from dlas.systems.tvm.dots import DotLayers, weight_of
 from dlas.systems.tvm.frontend import has_no_factors, imported
 from dlas.systems.tvm.images import Image, PerChannel, filled, joined, makes_a_vector, vectors
@@ -51,8 +50,7 @@ def translate_narrow(
 ) -> tvm.IRModule:
     """As ``frontend.translate``, with vectors of ``lanes`` sums."""
     network = Network(pool_first(fold_batch_norm(network.model)))
-    importer = NarrowImporter(network, plan, lanes, dots, sparse)
-    return imported(importer, network).with_attr(OWNERS, importer.owners)
+    return imported(NarrowImporter(network, plan, lanes, dots, sparse), network)
 
 
 class NarrowImporter(BlockedImporter):
