@@ -146,7 +146,8 @@ class CostModel:
         within[np.diag_indices(len(some))] += scales.noise**2
         factor = np.linalg.cholesky(within)
         fit = float(np.dot(errors[some], solve(factor, errors[some])))
-        return -fit / 2 - float(np.log(np.diag(factor)).sum())
+        # Rounded, so that of equals the first is taken, in whatever order the records are.
+        return round(-fit / 2 - float(np.log(np.diag(factor)).sum()), 6)
 
 
 def makes_sense(record: Record) -> bool:
