@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dlas.bench.cases import PAPER
@@ -68,7 +69,7 @@ class TuningBench:
         fastest = min((r for r in one.records if r.seconds), key=lambda r: r.seconds or 0.0)
         index = next(i for i, k in enumerate(question.knobs) if k == fastest.knobs)
         makers = [question.makers[index], lambda: found]
-        contest = Contest(makers, question.plain, question.arguments)
+        contest = Contest(makers, partial(question.plain, index), question.arguments)
         [(_, outcomes)] = Contests([contest], host(), 1).hold()
         ours, autos = (outcome.seconds for outcome in outcomes)
         return AutoRow(
