@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -263,14 +263,19 @@ class Search:
             kernel=question.kernel,
             candidate=question.candidate(index),
             primitive=question.primitive,
-            workload=question.workload,
-            knobs=question.knobs[index],
+            workload=floats(question.workload),
+            knobs=floats(question.knobs[index]),
             estimate=float(question.estimates[index]),
             seconds=outcome.seconds,
             status=outcome.status,
             place=place,
             created=time.time(),
         )
+
+
+def floats(numbers: Mapping[str, float]) -> dict[str, float]:
+    """The same, whatever numbers they are: a truth would not be read as one again."""
+    return {name: float(value) for name, value in numbers.items()}
 
 
 def waves(trials: int) -> Sequence[int]:
