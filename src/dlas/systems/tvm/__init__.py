@@ -66,6 +66,11 @@ class Tvm(System, frozen=True, kw_only=True):
             return "tvm needs a C compiler to link what it generates: install gcc or clang"
         return super().missing()
 
+    def combines(self, algorithm: str) -> str | None:
+        if algorithm == "best" and self.tuning == "untuned":
+            return "best chooses by measuring templates: tuning = 'template'"
+        return super().combines(algorithm)
+
     @property
     def budget(self) -> int:
         """Candidates of a kernel that are measured, at most."""

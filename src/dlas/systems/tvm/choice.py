@@ -9,7 +9,6 @@ Whole networks, so that every kernel has what is fused to its layer there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -46,28 +45,31 @@ class Chooser:
     answers: dict[tuple[str, Way], Answer] = field(default_factory=dict)
 
     def choices(self) -> Choices:
-        ways = list(dict.fromkeys(way for step in self.plan.steps for way in step.ways))
+        steps = self.plan.steps
+        ways = list(dict.fromkeys(way for step in steps for way in step.ways))
         uniform = {way: Module.of(self, self.uniform(way)) for way in ways}
         questions = {
-            (step.layer, way): uniform[way].questions[step.layer]
-            for step in self.plan.steps
-            for way in step.ways
-            if step.layer in uniform[way].questions
+            (step.layer, way): module.questions[step.layer]
+            for way, module in uniform.items()
+            for step in steps
+            if way in step.ways and step.layer in module.questions
         }
+        for step in steps:  # how the others leave their images counts too
+            question = uniform[ways[0]].questions.get(step.layer)
+            if question is not None and not step.ways:
+                questions[step.layer, usual(step)] = question
         self.tuner.answer([questions[key] for key in questions if self.may_win(key, questions)])
         self.answers = {key: self.tuner.known(question) for key, question in questions.items()}
-        seconds = {key: answer.seconds or math.inf for key, answer in self.answers.items()}
+        seconds = {key: answer.seconds for key, answer in self.answers.items() if answer.seconds}
         layouts = Layouts(self.network, self.rows, self.tuner, seconds)
-        taken = layouts.best()
+        taken = {step.layer: usual(step) for step in steps} | layouts.best()
         best = Module.of(self, self.taking(taken))
         modules = [best, *uniform.values()]
         self.tuner.answer([*best.questions.values()])
         self.tuner.answer([each for module in modules for each in module.others], fewest=1)
         return Choices(
             plan=best.plan,
-            layers=tuple(
-                self.choice(step, taken[step.layer]) for step in self.plan.steps if step.ways
-            ),
+            layers=tuple(self.choice(step, taken[step.layer]) for step in steps if step.ways),
             changes_s=layouts.changes_s(taken),
             others_s=best.others_s(),
             predicted_s=best.seconds(),
@@ -151,11 +153,17 @@ def question_of(call: Call, tuner: Tuner) -> Question | None:
 
 def with_way(step: Step, way: Way | None) -> Step:
     """The step, with nothing left to choose; None: the usual way."""
-    way = way or Way(step.primitive, step.format)
+    way = way or usual(step)
     pattern = step.pattern if way.format != DENSE else ""
     return msgspec.structs.replace(
         step, primitive=way.primitive, format=way.format, pattern=pattern, ways=()
     )
+
+
+def usual(step: Step) -> Way:
+    """The step's own way, or where an edited plan leaves others only, the first of them."""
+    own = Way(step.primitive, step.format)
+    return own if own in step.ways or not step.ways else step.ways[0]
 
 
 def name_of(way: Way) -> str:

@@ -26,6 +26,8 @@ from dlas.systems.tvm.tuning import Tuner
 PLAIN, BLOCKED = "plain", "blocked"
 #: Operators that take an image as it comes, and leave it so.
 FREE = (*CHANNELWISE, "Concat")
+#: Types of layers between which nothing changes its layout.
+NARROW = ("int8", "bfloat16")
 #: The nodes that stand for a network's input and output.
 INPUT, OUTPUT = "<input>", "<output>"
 
@@ -34,7 +36,7 @@ Costs = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Layouts:
-    """``seconds``: of every way of the layers in ``rows``; inf where not known."""
+    """``seconds``: of every way of the layers in ``rows``, where known."""
 
     network: Network
     rows: Mapping[str, LayerRow]
@@ -55,6 +57,8 @@ class Layouts:
         best then."""
         nodes = dict(self.nodes)
         for name, way in taken.items():
+            if name not in self.fastest:
+                continue
             here = self.states[name].index(layout_of(self.rows[name], way))
             nodes[name] = [0.0 if i == here else math.inf for i in range(len(nodes[name]))]
         total, _ = least(nodes, self.edges)
@@ -168,7 +172,10 @@ class Layouts:
 
 
 def layout_of(row: LayerRow, way: Way) -> str:
-    """In which a layer reads and writes; the vectors of a dense layer lie as they are."""
+    """In which a layer reads and writes; the vectors of a dense layer lie as they are. Where
+    numbers are narrow all images lie alike, channels last."""
+    if row.dtype in NARROW:
+        return PLAIN
     primitive: Any = member("algorithms", way.primitive)()
     if row.op == "dense" or way.format != DENSE or primitive.template == PLAIN:
         return PLAIN

@@ -113,9 +113,9 @@ class Tuner:
         return translate()
 
     def _index(self, layer: str, kernels: Sequence[Any], ask: Callable[..., Question]) -> int:
+        question = self.formed[layer] = ask(kernels, self.setting)
         if self.trials == 1:
             return 0
-        question = self.formed[layer] = ask(kernels, self.setting)
         if self.waiting is not None:
             self.waiting[question.kernel] = question
             return 0
