@@ -16,11 +16,13 @@ from tvm import te
 from dlas.assignment import least
 from dlas.layer import member
 from dlas.network import LayerRow, Network
+from dlas.network.fold import fold_batch_norm
 from dlas.network.layers import tensor_shapes
 from dlas.plan import DENSE, Way
 from dlas.systems.tvm import layout
 from dlas.systems.tvm.order import CHANNELWISE
 from dlas.systems.tvm.questions import of_rule
+from dlas.systems.tvm.rewrite import pool_first
 from dlas.systems.tvm.tuning import Tuner
 
 PLAIN, BLOCKED = "plain", "blocked"
@@ -89,7 +91,7 @@ class Layouts:
         """The layouts that each node may leave its image in."""
         found = {INPUT: [PLAIN], OUTPUT: [PLAIN]}
         mixed = any(PLAIN in ways and self.is_image(n) for n, ways in self.fastest.items())
-        for node in self.network.model.graph.node:
+        for node in self.model.graph.node:
             name = name_of(node)
             if name in self.fastest:
                 found[name] = list(self.fastest[name])
@@ -113,13 +115,18 @@ class Layouts:
         }
 
     @cached_property
+    def model(self) -> onnx.ModelProto:
+        """The graph as it is translated: what a layer absorbs is no node."""
+        return pool_first(fold_batch_norm(self.network.model))
+
+    @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return tensor_shapes(self.network.model)
+        return tensor_shapes(self.model)
 
     @cached_property
     def edges(self) -> dict[tuple[str, str], Costs]:
         """What it costs a reader that the writer left its image in another layout."""
-        graph = self.network.model.graph
+        graph = self.model.graph
         writers = {output: name_of(node) for node in graph.node for output in node.output}
         writers[self.network.input_name] = INPUT
         found: dict[tuple[str, str], Costs] = {}
