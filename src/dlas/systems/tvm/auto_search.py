@@ -107,6 +107,7 @@ def space(target: Target, threads: int) -> Any:
     the target, by a rule of its own for other machines; sums are in registers, where arrays of the
     scope "local" are put (``registers.py``); one thread has no parallel loops. Left out are its
     rules with dot products of bytes, which want weights in another layout."""
+    # "must": where sums may be written into what follows, it fails on Winograd's output transform.
     jobs = 16 if threads > 1 else -1
     inlined = rules.AutoInline(
         into_producer=False, into_consumer=True, inline_const_tensor=True,
@@ -117,7 +118,7 @@ def space(target: Target, threads: int) -> Any:
         structure="SSRSRS",
         vector_length_in_bits=target.vector_bits,
         max_innermost_factor=64,
-        reuse_write=rules.ReuseType(req="may", levels=[1, 2], scope="local"),
+        reuse_write=rules.ReuseType(req="must", levels=[1, 2], scope="local"),
     )
     marked = rules.ParallelizeVectorizeUnroll(
         max_jobs_per_core=jobs,
