@@ -95,11 +95,24 @@ class Layouts:
             name = name_of(node)
             if name in self.fastest:
                 found[name] = list(self.fastest[name])
-            elif node.op_type in FREE and len(self.shapes.get(node.output[0], ())) == 4:
+            elif name in self.free:
                 found[name] = [PLAIN, BLOCKED] if mixed else [BLOCKED]
             else:
                 found[name] = [PLAIN]
         return found
+
+    @cached_property
+    def free(self) -> set[str]:
+        """The nodes that take images as they come, and leave them so."""
+        return {name_of(node) for node in self.model.graph.node if self.is_free(node)}
+
+    def is_free(self, node: onnx.NodeProto) -> bool:
+        if node.op_type not in FREE or len(self.shapes.get(node.output[0], ())) != 4:
+            return False
+        # Blocks are put behind each other where they are whole.
+        before = node.input[:-1] if node.op_type == "Concat" else []
+        lanes = self.tuner.setting.target.lanes
+        return not any(self.shapes[name][1] % lanes for name in before)
 
     def is_image(self, name: str) -> bool:
         return self.rows[name].op == "conv"
@@ -130,18 +143,17 @@ class Layouts:
         writers = {output: name_of(node) for node in graph.node for output in node.output}
         writers[self.network.input_name] = INPUT
         found: dict[tuple[str, str], Costs] = {}
-        readers = [(name_of(node), node.op_type, list(node.input)) for node in graph.node]
-        for name, kind, read in [*readers, (OUTPUT, "", [self.network.output_name])]:
+        readers = [(name_of(node), list(node.input)) for node in graph.node]
+        for name, read in [*readers, (OUTPUT, [self.network.output_name])]:
             for tensor in read:
                 if tensor not in writers:
                     continue
-                costs = self.between(writers[tensor], (name, kind), self.shapes.get(tensor, ()))
+                costs = self.between(writers[tensor], name, self.shapes.get(tensor, ()))
                 pair = (writers[tensor], name)
                 found[pair] = found.get(pair, 0) + costs
         return found
 
-    def between(self, writer: str, reader: tuple[str, str], shape: tuple[int, ...]) -> Costs:
-        name, kind = reader
+    def between(self, writer: str, name: str, shape: tuple[int, ...]) -> Costs:
         before, after = self.states[writer], self.states[name]
         costs = np.zeros((len(before), len(after)))
         if len(shape) != 4:
@@ -150,7 +162,7 @@ class Layouts:
             for j, want in enumerate(after):
                 if have == want or (have == PLAIN and self.takes_plain(name, want)):
                     continue
-                if have == BLOCKED and name not in self.rows and kind in FREE:
+                if have == BLOCKED and name in self.free:
                     costs[i, j] = math.inf  # it takes what comes
                 else:
                     costs[i, j] = self.change_s(shape, want)
