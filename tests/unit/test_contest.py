@@ -240,8 +240,8 @@ def test_a_listener_that_is_slow_makes_nobody_late() -> None:
     """Its own work, such as keeping records in a file that is locked, is not the children's."""
     given = [contest([0, 1]) for _ in range(3)]
     found = {}
-    for number, outcomes in Contests(given, host(), 1, 2, limit_s=1.5).hold():
-        time.sleep(2.0)
+    for number, outcomes in Contests(given, host(), 1, 2, limit_s=2.5).hold():
+        time.sleep(3.0)
         found[number] = statuses(outcomes)
     assert found == {number: ["ok", "ok"] for number in range(3)}
 
