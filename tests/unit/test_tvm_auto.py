@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from test_tvm_system import deviation, expected, plan_of
 
+from dlas.layer import member
 from dlas.network import Network
 from dlas.network.builder import Builder
 from dlas.systems.tvm.runtime import LIBRARY, load_library, quick_import
@@ -24,11 +25,12 @@ pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'
 quick_import("tvm")
 
 from dlas.systems.tvm import auto, auto_search  # noqa: E402
-from dlas.systems.tvm.auto import AutoScheduler, has_products  # noqa: E402
+from dlas.systems.tvm.auto import AutoScheduler  # noqa: E402
 from dlas.systems.tvm.blocked import translate_blocked  # noqa: E402
 from dlas.systems.tvm.contest import Contest, Contests  # noqa: E402
 from dlas.systems.tvm.frontend import translate  # noqa: E402
 from dlas.systems.tvm.lower import build, fused, kernels_of  # noqa: E402
+from dlas.systems.tvm.schedule import form_in  # noqa: E402
 from dlas.systems.tvm.sparse import SparseLayers  # noqa: E402
 from dlas.systems.tvm.template import by_rule, opened, primitive_in  # noqa: E402
 
@@ -57,7 +59,7 @@ def kernel_of(algorithm: str = "spatial_pack") -> Any:
 
 def stage(kernel: Any) -> str:
     primitive = primitive_in(opened(kernel))
-    return primitive.name if primitive else ""
+    return getattr(primitive, "name", "")
 
 
 def is_right(kernel: Any, ordered: Any) -> bool:
@@ -90,11 +92,18 @@ def inject(
 
 @pytest.mark.parametrize("algorithm", CASES)
 def test_the_order_found_is_another_and_right(algorithm: str, tmp_path: Path) -> None:
-    kernel, searched = kernel_of(algorithm), scheduler(tmp_path)
+    kernel, searched = kernel_of(algorithm), scheduler(tmp_path, trials=2)
     (ordered,) = searched.arrange([kernel])
     assert is_right(kernel, ordered)
     assert searched.notes == []
     assert ordered.script() != searched.usual(kernel).script()
+
+
+def test_two_threads(tmp_path: Path) -> None:
+    kernel, searched = kernel_of(), AutoScheduler(host(), 2, 2, tmp_path)
+    (ordered,) = searched.arrange([kernel])
+    assert is_right(kernel, ordered)
+    assert searched.notes == []
 
 
 @pytest.fixture
@@ -235,17 +244,28 @@ def test_without_a_cost_model_candidates_are_drawn_at_random(
     assert is_right(kernel, ordered)
 
 
-def test_kernels_without_products_go_by_the_rule(tmp_path: Path, asked: list[int]) -> None:
-    """Pooling and layout changes; and forms, whose loops no schedule moves."""
-    given = network()
-    plan = plan_of(given, "spatial_pack")
-    module = fused(translate_blocked(given, plan, host().lanes), host(), 1)
-    plain = [k for k in kernels_of(module).values() if not stage(k)]
-    assert len(plain) > 1
-    assert not any(has_products(opened(kernel)) for kernel in plain)
-    ordered = scheduler(tmp_path).arrange(plain)
-    rule = [by_rule(kernel, host(), 1) for kernel in plain]
-    assert [each.script() for each in ordered] == [each.script() for each in rule]
+def test_the_kernels_given_stay_as_they_are(tmp_path: Path) -> None:
+    for algorithm in CASES:
+        kernel = kernel_of(algorithm)
+        before = kernel.script()
+        scheduler(tmp_path).usual(kernel)
+        assert kernel.script() == before
+
+
+def test_kernels_without_products_and_forms_go_by_the_rule(
+    tmp_path: Path, asked: list[int]
+) -> None:
+    """Pooling and layout changes; and sparse forms, whose loops no schedule moves."""
+    given, algorithm = network(), member("algorithms", "direct")(format="csr", threshold=0.0)
+    for plan in (plan_of(given, "spatial_pack"), algorithm.plan(given)):
+        module = fused(translate_blocked(given, plan, host().lanes), host(), 1)
+        kernels = kernels_of(module).values()
+        others = [k for k in kernels if not stage(k) or form_in(opened(k)) is not None]
+        assert len(others) > 1
+        ordered = scheduler(tmp_path).arrange(others)
+        rule = [by_rule(auto_search.fresh(kernel), host(), 1) for kernel in others]
+        assert [each.script() for each in ordered] == [each.script() for each in rule]
+    assert any(form_in(opened(kernel)) is not None for kernel in others)
     assert asked == []
     assert list(tmp_path.iterdir()) == []
 

@@ -8,7 +8,9 @@ candidates is
     layer · e^(-w²/2)  +  choice · e^(-w²/2 - c²/2)   (+ noise, of one with itself)
 
 with w the distance of their workloads and c that of their knobs, in octaves over a length: what a
-layer costs at all is shared by its candidates, and so does not blur which of them is faster.
+layer costs at all is shared by its candidates, and so does not blur which of them is faster. Only
+the records of the nearest workloads take part, so that a prediction takes milliseconds however many
+there are.
 """
 
 from __future__ import annotations
@@ -17,18 +19,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from dlas.tuning.record import Record
 
 Numbers = Mapping[str, float]
 Floats = NDArray[np.float64]
 
-#: Records that a model is fitted to; more would be slower and hardly better.
-MOST, FOR_LENGTHS = 1500, 400
+#: Records that a model knows, those that take part in a prediction, and in finding the scales.
+MOST, NEAREST, FOR_SCALES = 20_000, 500, 300
 #: Octaves over which workloads, and knobs, behave alike; the standard deviations of what they share
 #: and of a measurement. Those are taken under which the records are the likeliest.
 WORKLOAD_OCTAVES, KNOB_OCTAVES = (2.0, 4.0, 8.0), (1.0, 2.0, 4.0)
@@ -105,14 +107,8 @@ class CostModel:
         self.knobs = octaves([r.knobs for r in found], self.knob_names)
         errors = np.array([math.log(r.seconds or 1) - math.log(r.estimate) for r in found])
         self.mean = float(np.median(errors))
-        some = np.random.default_rng(0).permutation(self.size)[:FOR_LENGTHS]
-        self.scales = scales or max(
-            every_scales(), key=lambda scales: self._likelihood(errors - self.mean, some, scales)
-        )
-        within = self._covariance((self.workloads, self.knobs), (self.workloads, self.knobs))
-        within[np.diag_indices(self.size)] += self.scales.noise**2
-        self.factor = np.linalg.cholesky(within)
-        self.weights = solve(self.factor, errors - self.mean)
+        self.errors = errors - self.mean
+        self.scales = scales or self._likeliest()
 
     def predict(
         self, workload: Numbers, knobs: Sequence[Numbers], estimates: Sequence[float]
@@ -125,29 +121,50 @@ class CostModel:
             shared = USUAL.choice**2 * np.exp(-apart / USUAL.knobs**2 / 2)
             return Prediction(prior + math.log(UNKNOWN_S), UNKNOWN**2 + shared)
         at = octaves([workload] * len(knobs), self.workload_names), octaves(knobs, self.knob_names)
-        across = self._covariance(at, (self.workloads, self.knobs))
-        mean = prior + self.mean + across @ self.weights
-        known = np.linalg.solve(self.factor, across.T)
-        return Prediction(mean, self._covariance(at, at) - known.T @ known)
+        apart = distances(at[0][:1], self.workloads)[0]
+        near = np.argsort(apart, kind="stable")[:NEAREST]
+        known = self.workloads[near], self.knobs[near]
+        factor = self._factor(apart_of(known, known), self.scales)
+        across = covariance(apart_of(known, at), self.scales)
+        weights = linalg.cho_solve((factor, True), self.errors[near])
+        told = linalg.solve_triangular(factor, across, lower=True)
+        mean: Floats = prior + self.mean + np.dot(across.T, weights)
+        return Prediction(mean, covariance(apart_of(at, at), self.scales) - np.dot(told.T, told))
 
-    def _covariance(
-        self, a: tuple[Floats, Floats], b: tuple[Floats, Floats], scales: Scales | None = None
-    ) -> Floats:
-        s = scales or self.scales
-        layers = np.exp(-distances(a[0], b[0]) / s.workload**2 / 2)
-        choices = np.exp(-distances(a[1], b[1]) / s.knobs**2 / 2)
-        covariance: Floats = layers * (LAYER**2 + s.choice**2 * choices)
-        return covariance
+    @staticmethod
+    def _factor(apart: tuple[Floats, Floats], scales: Scales) -> Floats:
+        """Cholesky's, of the covariance of measurements."""
+        within = covariance(apart, scales)
+        within[np.diag_indices(len(within))] += scales.noise**2
+        factor: Floats = linalg.cholesky(within, lower=True)
+        return factor
 
-    def _likelihood(self, errors: Floats, some: NDArray[np.int64], scales: Scales) -> float:
-        """The logarithm of the marginal likelihood of some records, but for a constant."""
-        at = self.workloads[some], self.knobs[some]
-        within = self._covariance(at, at, scales)
-        within[np.diag_indices(len(some))] += scales.noise**2
-        factor = np.linalg.cholesky(within)
-        fit = float(np.dot(errors[some], solve(factor, errors[some])))
-        # Rounded, so that of equals the first is taken, in whatever order the records are.
-        return round(-fit / 2 - float(np.log(np.diag(factor)).sum()), 6)
+    def _likeliest(self) -> Scales:
+        """The scales under which some of the records are the likeliest."""
+        some = np.random.default_rng(0).permutation(self.size)[:FOR_SCALES]
+        at, errors = (self.workloads[some], self.knobs[some]), self.errors[some]
+        apart = apart_of(at, at)
+
+        def likelihood(scales: Scales) -> float:
+            """The logarithm of the marginal one, but for a constant. Rounded, so that of equals the
+            first is taken, in whatever order the records are."""
+            factor = self._factor(apart, scales)
+            fit = float(np.dot(errors, linalg.cho_solve((factor, True), errors)))
+            return round(-fit / 2 - float(np.log(np.diag(factor)).sum()), 6)
+
+        return max(every_scales(), key=likelihood)
+
+
+def apart_of(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Squared distances of workloads, and of knobs."""
+    return distances(a[0], b[0]), distances(a[1], b[1])
+
+
+def covariance(apart: tuple[Floats, Floats], scales: Scales) -> Floats:
+    layers, choices = apart
+    shared = LAYER**2 + scales.choice**2 * np.exp(choices / (-2 * scales.knobs**2))
+    found: Floats = np.exp(layers / (-2 * scales.workload**2)) * shared
+    return found
 
 
 def makes_sense(record: Record) -> bool:
@@ -171,9 +188,3 @@ def distances(a: Floats, b: Floats) -> Floats:
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * np.dot(a, b.T)
     found: Floats = np.maximum(squares, 0)
     return found
-
-
-def solve(factor: NDArray[Any], values: Floats) -> Floats:
-    """The matrix with this Cholesky factor, inverted, times ``values``."""
-    solved: Floats = np.linalg.solve(factor.T, np.linalg.solve(factor, values))
-    return solved

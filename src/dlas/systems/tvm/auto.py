@@ -24,7 +24,7 @@ from tvm.s_tir import meta_schedule as ms
 
 from dlas.layer import distribution_version
 from dlas.places import cache_folder
-from dlas.systems.tvm.auto_search import Search, as_module, has_cost_model, logged
+from dlas.systems.tvm.auto_search import Search, as_module, fresh, has_cost_model, logged
 from dlas.systems.tvm.contest import LIMIT_S, Contest, Contests, Outcome
 from dlas.systems.tvm.questions import Setting, random_arguments, shape_of
 from dlas.systems.tvm.schedule import MAIN, form_in, is_sum, schedule
@@ -68,7 +68,7 @@ class AutoScheduler:
         # The loops of a form run over what its weights say, and no schedule moves them.
         searchable = primitive_in(order) is not None or has_products(order)
         if form_in(order) is not None or not searchable:
-            return by_rule(kernel, self.target, self.threads)
+            return by_rule(fresh(kernel), self.target, self.threads)
         place = (self.folder or cache_folder() / "auto") / self.digest(kernel)
         searched = Searched(place, self.notes)
         left = searched.left(self.trials)
@@ -104,6 +104,7 @@ class AutoScheduler:
 
     def usual(self, kernel: tirx.PrimFunc) -> tirx.PrimFunc:
         """The kernel as it is without a search: its template's first order, or the untuned one."""
+        kernel = fresh(kernel)
         order = opened(kernel)
         primitive = primitive_in(order)
         if primitive is None:
