@@ -196,6 +196,6 @@ def as_module(kernel: tirx.PrimFunc) -> tvm.IRModule:
 
 
 def fresh(kernel: tirx.PrimFunc) -> tirx.PrimFunc:
-    """A copy to its last loop. Of a kernel that is given an attribute only the outside is copied, and
+    """A copy to its last loop. Of a kernel that is given an attribute only the outside is copied:
     ordering the loops of that one changes those of the other."""
     return s_tir.renew_defs(kernel)
