@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -40,6 +41,13 @@ class TemplatePrimitive(Primitive, frozen=True, kw_only=True):
     def workload(self, order: Any) -> Mapping[str, float]:
         """The kernel in numbers, by which it is told from others."""
         return workload(order, order.get_sblock(self.stage))
+
+    def traits(self, knobs: Knobs) -> Mapping[str, float]:
+        """The knobs, and what they amount to, as a cost model sees them: the sums that a tile holds
+        in registers, and how many of them read the same weights."""
+        tile = {name: knobs[name] for name in ("rk", "rh", "rw", "ri") if name in knobs}
+        held = math.prod(tile.values())
+        return {**knobs, "held": held, "places": held // tile.get("rk", 1)}
 
     @abc.abstractmethod
     def apply(self, order: Any, knobs: Knobs, threads: int) -> None:

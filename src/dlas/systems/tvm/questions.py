@@ -64,7 +64,8 @@ class Setting:
 @dataclass(frozen=True)
 class Question:
     """``kernel``: a digest of all that is computed, and of the setting. ``knobs`` and ``estimates``
-    of the candidates (see ``tuning/record.py``), cheapest estimate first. ``plain``: makes that
+    of the candidates (see ``tuning/record.py``), cheapest estimate first; with the knobs lies what
+    they amount to, for the model. ``plain``: makes that
     candidate's kernel in the order of its definition. The rest as in a ``Contest``."""
 
     kernel: str
@@ -98,7 +99,7 @@ def of_template(kernel: tirx.PrimFunc, setting: Setting) -> Question:
         setting.digest(text_of(kernel)),
         f"{primitive.name} {kernel.params[0].dtype}",
         {**primitive.workload(order), **setting.numbers},
-        knobs,
+        [primitive.traits(each) for each in knobs],
         estimates,
         [partial(by_template, kernel, each, setting.threads) for each in knobs],
         lambda _: kernel,

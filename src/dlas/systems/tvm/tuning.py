@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dlas.algorithms.sparse.kernel import Kernel as SparseKernel
 
 #: Goes up when a template gives other loops for the same knobs.
-REVISION = 6
+REVISION = 7
 #: All of a network's measuring takes no longer; kernels that are left get the model's first.
 BUDGET_S = 40.0
 #: Contests at once: one is timed, the others are compiled meanwhile.
@@ -165,7 +165,7 @@ class Tuner:
         return float(prediction.log_seconds[first]), float(prediction.deviation[first])
 
     def _search(self, question: Question) -> Search:
-        known = self.store.of_kernel(question.kernel, self.place)
+        known = self.store.of_kernel(question.kernel, self.place) if self.trials > 1 else []
         return Search(question, known, self.model(question))
 
     def model(self, question: Question) -> CostModel:
