@@ -263,7 +263,7 @@ def test_kernels_without_products_and_forms_go_by_the_rule(
         others = [k for k in kernels if not stage(k) or form_in(opened(k)) is not None]
         assert len(others) > 1
         ordered = scheduler(tmp_path).arrange(others)
-        rule = [by_rule(auto_search.fresh(kernel), host(), 1) for kernel in others]
+        rule = [by_rule(kernel, host(), 1) for kernel in others]
         assert [each.script() for each in ordered] == [each.script() for each in rule]
     assert any(form_in(opened(kernel)) is not None for kernel in others)
     assert asked == []

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from dlas.target.processes import die_with_parent
 
+
 def main(folder: str, cores: Sequence[int], parent: int) -> None:
     die_with_parent(parent)
     answers = _take_stdout()

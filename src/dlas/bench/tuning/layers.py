@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Layer:
-    """``networks`` that have it; ``kernel`` with its loops in no order yet."""
+    """``networks`` that have it; ``kernel`` with its loops in no order yet; ``weight_bytes``: of
+    the first of the networks."""
 
     question: Question
     kernel: tirx.PrimFunc
+    weight_bytes: int = 0
     networks: list[str] = field(default_factory=list)
 
     @property
@@ -42,8 +44,10 @@ def layers_of(networks: Sequence[str], algorithm: str) -> list[Layer]:
     come from."""
     found: dict[str, Layer] = {}
     for name in networks:
-        for question, kernel in questions_of(build(name), algorithm):
-            layer = found.setdefault(question.kernel, Layer(question, kernel))
+        network = build(name)
+        held = sum(4 * row.weights for row in network.layers)
+        for question, kernel in questions_of(network, algorithm):
+            layer = found.setdefault(question.kernel, Layer(question, kernel, held))
             if name not in layer.networks:
                 layer.networks.append(name)
     return list(found.values())

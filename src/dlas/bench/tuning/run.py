@@ -63,7 +63,7 @@ class TuningBench:
         from dlas.systems.tvm.contest import Contest, Contests
 
         question, start = one.layer.question, time.monotonic()
-        scheduler = AutoScheduler(host(), 1, self.auto_trials)
+        scheduler = AutoScheduler(host(), 1, self.auto_trials, weight_bytes=one.layer.weight_bytes)
         [found] = scheduler.arrange([one.layer.kernel])
         wall_s = time.monotonic() - start
         fastest = min((r for r in one.records if r.seconds), key=lambda r: r.seconds or 0.0)

@@ -24,11 +24,11 @@ from tvm.s_tir import meta_schedule as ms
 
 from dlas.layer import distribution_version
 from dlas.places import cache_folder
-from dlas.systems.tvm.auto_search import Search, as_module, fresh, has_cost_model, logged
+from dlas.systems.tvm.auto_search import Search, as_module, has_cost_model, logged
 from dlas.systems.tvm.contest import LIMIT_S, Contest, Contests, Outcome
 from dlas.systems.tvm.questions import Setting, random_arguments, shape_of
 from dlas.systems.tvm.schedule import MAIN, form_in, is_sum, schedule
-from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in, weight_of
+from dlas.systems.tvm.template import by_rule, by_template, fresh, opened, primitive_in, weight_of
 from dlas.target import Target
 
 #: Goes up when the same kernel gets another space of loop orders.
@@ -68,7 +68,7 @@ class AutoScheduler:
         # The loops of a form run over what its weights say, and no schedule moves them.
         searchable = primitive_in(order) is not None or has_products(order)
         if form_in(order) is not None or not searchable:
-            return by_rule(fresh(kernel), self.target, self.threads)
+            return by_rule(kernel, self.target, self.threads)
         place = (self.folder or cache_folder() / "auto") / self.digest(kernel)
         searched = Searched(place, self.notes)
         left = searched.left(self.trials)

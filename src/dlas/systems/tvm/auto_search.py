@@ -20,13 +20,14 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import s_tir, tirx
+from tvm import tirx
 from tvm.s_tir import meta_schedule as ms
 from tvm.s_tir.meta_schedule import schedule_rule as rules
 
 from dlas.systems.tvm.contest import Outcome
 from dlas.systems.tvm.lower import llvm_target
 from dlas.systems.tvm.schedule import MAIN
+from dlas.systems.tvm.template import fresh
 from dlas.target import Target
 
 #: Candidates that are drawn, built and measured together. The cost model is taught after each such
@@ -193,9 +194,3 @@ def logged(file: Path) -> Iterator[None]:
 def as_module(kernel: tirx.PrimFunc) -> tvm.IRModule:
     main = fresh(kernel).with_attr("global_symbol", MAIN).with_attr("tirx.noalias", True)
     return tvm.IRModule({MAIN: main})
-
-
-def fresh(kernel: tirx.PrimFunc) -> tirx.PrimFunc:
-    """A copy to its last loop. Of a kernel that is given an attribute only the outside is copied:
-    ordering the loops of that one changes those of the other."""
-    return s_tir.renew_defs(kernel)

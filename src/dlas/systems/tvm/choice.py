@@ -9,6 +9,7 @@ Whole networks, so that every kernel has what is fused to its layer there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -29,6 +30,8 @@ from dlas.systems.tvm.tuning import Answer, Tuner
 
 #: Standard deviations by which a way must be predicted to be behind, not to be measured.
 SURE = 2.0
+#: How far behind, as a logarithm of seconds, a way may be after two candidates and yet win.
+CLOSE = 0.25
 
 Translate = Callable[[Network, Plan, Tuner], tvm.IRModule]
 
@@ -58,7 +61,7 @@ class Chooser:
             question = uniform[ways[0]].questions.get(step.layer)
             if question is not None and not step.ways:
                 questions[step.layer, usual(step)] = question
-        self.tuner.answer([questions[key] for key in questions if self.may_win(key, questions)])
+        self.measure(questions)
         self.answers = {key: self.tuner.known(question) for key, question in questions.items()}
         seconds = {key: answer.seconds for key, answer in self.answers.items() if answer.seconds}
         layouts = Layouts(self.network, self.rows, self.tuner, seconds)
@@ -89,16 +92,30 @@ class Chooser:
         steps = self.plan.steps
         return Plan(self.plan.algorithm, tuple(with_way(s, taken.get(s.layer)) for s in steps))
 
-    def may_win(self, key: tuple[str, Way], questions: Mapping[tuple[str, Way], Question]) -> bool:
-        """Whether it is worth a measurement: no other way of the layer is surely faster."""
-        layer, _ = key
-        slowest, fastest = {}, {}
-        for other, question in questions.items():
-            if other[0] == layer:
-                middle, deviation = self.tuner.expected(question)
-                slowest[other] = middle + SURE * deviation
-                fastest[other] = middle - SURE * deviation
-        return fastest[key] <= min(slowest.values())
+    def measure(self, questions: Mapping[tuple[str, Way], Question]) -> None:
+        """The ways than which no other of their layer is surely faster; first two candidates of
+        each, then more of those that are not far behind."""
+        self.tuner.answer(self.hopeful(questions, SURE, 0.0), most=2)
+        self.tuner.answer(self.hopeful(questions, SURE, CLOSE))
+
+    def hopeful(
+        self, questions: Mapping[tuple[str, Way], Question], sure: float, close: float
+    ) -> list[Question]:
+        """Those that may be faster than ``close`` behind the fastest of their layer."""
+        expected = {}
+        for question in questions.values():
+            if question.kernel not in expected:
+                expected[question.kernel] = self.tuner.expected(question)
+        least: dict[str, float] = {}
+        for (layer, _), question in questions.items():
+            middle, deviation = expected[question.kernel]
+            least[layer] = min(least.get(layer, math.inf), middle + sure * deviation)
+        return [
+            question
+            for (layer, _), question in questions.items()
+            if expected[question.kernel][0] - sure * expected[question.kernel][1]
+            <= least[layer] + close
+        ]
 
     def choice(self, step: Step, taken: Way) -> Choice:
         costed = []

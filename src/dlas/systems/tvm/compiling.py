@@ -93,7 +93,9 @@ class Compiling:
             module = tuner.together(partial(translate, network, plan, sparse))
         else:
             module = tuner.together(partial(by_templates, network, plan, tuner))
-        scheduler = AutoScheduler(setting.target, setting.threads, tuner.trials)
+        scheduler = AutoScheduler(
+            setting.target, setting.threads, tuner.trials, weight_bytes=setting.weight_bytes
+        )
 
         def arrange(kernels: Sequence[tirx.PrimFunc]) -> Sequence[tirx.PrimFunc]:
             arranged = scheduler.arrange(kernels)

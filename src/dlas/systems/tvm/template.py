@@ -25,6 +25,12 @@ def opened(kernel: tirx.PrimFunc) -> s_tir.Schedule:
     return s_tir.Schedule(tvm.IRModule({MAIN: kernel}), debug_mask="none")
 
 
+def fresh(kernel: tirx.PrimFunc) -> tirx.PrimFunc:
+    """A copy to its last loop. Of a kernel that is given an attribute only the outside is copied:
+    ordering the loops of that one changes those of the other."""
+    return s_tir.renew_defs(kernel)
+
+
 def primitive_in(order: s_tir.Schedule) -> TemplatePrimitive | None:
     """The primitive whose template this kernel's loops are ordered by; None for the form of one,
     and for other kernels."""
@@ -51,7 +57,7 @@ def weight_of(order: s_tir.Schedule) -> int:
 
 
 def by_template(kernel: tirx.PrimFunc, knobs: Knobs, threads: int) -> tirx.PrimFunc:
-    order = opened(kernel.with_attr("tirx.noalias", True))
+    order = opened(fresh(kernel).with_attr("tirx.noalias", True))
     primitive = primitive_in(order)
     assert primitive is not None
     primitive.apply(order, knobs, threads)
@@ -62,7 +68,7 @@ def by_template(kernel: tirx.PrimFunc, knobs: Knobs, threads: int) -> tirx.PrimF
 def by_rule(kernel: tirx.PrimFunc, target: Target, threads: int) -> tirx.PrimFunc:
     """The one order of a primitive's form. Of other kernels, vectors along the last axis, the outer
     axes shared among the threads; sums in registers."""
-    order = opened(kernel.with_attr("tirx.noalias", True))
+    order = opened(fresh(kernel).with_attr("tirx.noalias", True))
     form = form_in(order)
     if form is not None:
         form.apply(order, form.candidates(order, target)[0], threads)

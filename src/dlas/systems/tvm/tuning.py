@@ -64,6 +64,8 @@ class Tuner:
     tally: Tally = field(default_factory=Tally)
     models: dict[str, CostModel] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
+    #: How many candidates of a kernel were asked for.
+    asked: dict[str, int] = field(default_factory=dict)
     #: What was asked while layers were translated, last of each.
     formed: dict[str, Question] = field(default_factory=dict)
     #: Questions that wait to be answered together; None: each is answered at once.
@@ -128,29 +130,36 @@ class Tuner:
 
     # -- answering -----------------------------------------------------------------------------
 
-    def answer(self, questions: Sequence[Question], fewest: int = 2) -> list[Answer]:
+    def answer(
+        self, questions: Sequence[Question], fewest: int = 2, most: int | None = None
+    ) -> list[Answer]:
         """The best candidate of each. Kernels of fewer than ``fewest`` candidates are not measured:
-        there is nothing to choose."""
+        there is nothing to choose. ``most``: candidates that are, if fewer than usual."""
+        trials = min(most or self.trials, self.trials)
         searches = {
             question.kernel: self._search(question)
             for question in questions
-            if question.kernel not in self.answers
+            if self.asked.get(question.kernel, 0) < trials
         }
-        self.tally.kernels += len(searches)
-        self.tally.known += sum(search.best() is not None for search in searches.values())
-        asked = [s for s in searches.values() if len(s.question.knobs) >= fewest]
-        for trials in waves(self.trials) if asked else ():
-            for search in asked:  # with what the wave before has taught
+        new = [search for kernel, search in searches.items() if kernel not in self.asked]
+        self.tally.kernels += len(new)
+        self.tally.known += sum(search.best() is not None for search in new)
+        several = [s for s in searches.values() if len(s.question.knobs) >= fewest]
+        for wave in waves(trials) if several else ():
+            for search in several:  # with what the wave before has taught
                 search.model = self.model(search.question)
-            self._measure([(s, missing) for s in asked if (missing := s.missing(trials))])
-        self.tally.late += sum(not search.times for search in asked) if self.trials > 1 else 0
+            self._measure([(s, missing) for s in several if (missing := s.missing(wave))])
+        self.tally.late += sum(not search.times for search in several) if trials > 1 else 0
         self.answers |= {kernel: search.answer() for kernel, search in searches.items()}
+        self.asked |= dict.fromkeys(searches, trials)
         return [self.answers[question.kernel] for question in questions]
 
     def known(self, question: Question) -> Answer:
         """What is known of it, or predicted, without any measuring."""
         found = self.answers.get(question.kernel)
-        return found or self._search(question).answer()
+        if found is None:
+            found = self.answers[question.kernel] = self._search(question).answer()
+        return found
 
     def expected(self, question: Question) -> tuple[float, float]:
         """The logarithm of the best candidate's seconds, and its standard deviation."""
