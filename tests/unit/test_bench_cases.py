@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dlas.bench import contenders
 from dlas.bench.calibration import calibrated
 from dlas.bench.cases import NETWORKS, PAPER, Case, build, network_cases
 from dlas.bench.contenders import PEERS, choose, ours
@@ -133,12 +132,12 @@ def test_our_contenders_are_every_algorithm_and_tuning_of_the_tables() -> None:
         assert system.combines(contender.algorithm) is None  # type: ignore[attr-defined]
 
 
-def test_without_names_the_best_tuning_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contenders, "_choices", lambda system, name: ("untuned", "template"))
+def test_without_names_the_best_tuning_takes_part() -> None:
     usual = [contender.name for contender in choose() if not contender.is_peer]
     assert usual
     assert all(name.endswith("-template") for name in usual)
-    assert [c.name for c in choose(["tvm-direct-untuned"])] == ["tvm-direct-untuned"]
+    named = ["tvm-direct-untuned", "tvm-gemm-auto", "partitioned-cheapest"]
+    assert [contender.name for contender in choose(named)] == named
 
 
 def test_unknown_contenders_are_named() -> None:

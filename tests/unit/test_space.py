@@ -37,7 +37,7 @@ def test_axes_multiply_and_impossible_pairs_are_dropped() -> None:
     assert made.dropped == {
         "onnxruntime chooses its own kernels: algorithm = 'vendor'": 3,
         "tvm follows direct, gemm, spatial_pack, grouped_spatial_pack, depthwise, winograd, "
-        "winograd4, cheapest, not 'vendor'": 3,
+        "winograd4, cheapest, best, planned, not 'vendor'": 3,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, cast
 
 from msgspec import inspect, structs
@@ -11,6 +12,7 @@ from msgspec import inspect, structs
 from dlas.bench.cases import FLOAT32, Case, known
 from dlas.layer import member, table
 from dlas.plan import DENSE
+from dlas.spec import parse_member
 from dlas.systems.base import System
 
 VENDOR = "vendor"
@@ -23,8 +25,8 @@ REDUCED: Mapping[str, Mapping[str, Any]] = {
     "int8": {"name": "int8", "samples": CALIBRATION_IMAGES},
 }
 #: Algorithms that may take Winograd's, whose arithmetic is less than the layers'.
-WINOGRAD = ("winograd", "winograd4", "cheapest")
-#: The way that is meant to be fast; others are for study and take part when they are named.
+WINOGRAD = ("winograd", "winograd4", "cheapest", "best")
+#: The way that is meant to be fast at no great cost; others take part when they are named.
 BEST_TUNING = "template"
 
 
@@ -71,19 +73,19 @@ PEERS = (
 
 
 def ours() -> list[Contender]:
-    """Every system that follows a plan, with each of its algorithms and tunings. Of the tunings,
-    the best takes part unless contenders are named; all where there is no such."""
+    """Every system that follows a plan, with each of its algorithms and tunings. Those of the best
+    tuning take part unless contenders are named."""
     found = []
     for name in table("systems"):
-        system = cast(type[System], member("systems", name))
-        tunings = _choices(system, "tuning")
-        for algorithm in system.algorithms:
-            if algorithm == VENDOR or needs_more(algorithm):
-                continue
-            for tuning in tunings or ("",):
-                usual = tuning == BEST_TUNING or BEST_TUNING not in tunings
+        kind = cast(type[System], member("systems", name))
+        algorithms = [each for each in kind.algorithms if each != VENDOR and not needs_more(each)]
+        tunings = _choices(kind, "tuning")
+        for algorithm, tuning in product(algorithms, tunings or ("",)):
+            spec = {"name": name, **({"tuning": tuning} if tuning else {})}
+            system = cast(System, parse_member("systems", spec, f"$.{name}"))
+            if system.combines(algorithm) is None:
                 parts = [name, algorithm, *([tuning] if tuning else [])]
-                spec = {"name": name, **({"tuning": tuning} if tuning else {})}
+                usual = tuning == BEST_TUNING
                 found.append(Contender("-".join(parts), spec, algorithm, usual=usual))
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dlas.bench.cases import FLOAT32, NETWORKS, PAPER, Case, known, network_cases
-from dlas.bench.contenders import BEST_TUNING, PEERS, REDUCED, VENDOR, Contender, ours
+from dlas.bench.contenders import PEERS, REDUCED, VENDOR, Contender, ours
 from dlas.bench.layers import OF_A_KIND, kind_cases
 from dlas.errors import InputError
 from dlas.layer import did_you_mean
@@ -53,7 +53,7 @@ def precision_cases(
 def precision_contenders() -> list[Contender]:
     """All that may take part: ours in every precision, and the peers that have fast kernels for
     one."""
-    plain = [replace(one, usual=_is_usual(one)) for one in ours()]
+    plain = [replace(one, usual=one.usual and one.algorithm in _ALGORITHMS) for one in ours()]
     reduced = [
         replace(one, name=f"{one.name}-{name}", precision=name, given=name)
         for name in REDUCED
@@ -64,8 +64,3 @@ def precision_contenders() -> list[Contender]:
 
 def _cases(place: str) -> list[Case]:
     return network_cases([place]) if place in NETWORKS else kind_cases(place)
-
-
-def _is_usual(one: Contender) -> bool:
-    tuning = one.system.get("tuning", BEST_TUNING)
-    return one.algorithm in _ALGORITHMS and tuning == BEST_TUNING

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from dlas.algorithms.formats import weight_format
 from dlas.bench.calibration import calibrated
 from dlas.bench.cases import NETWORKS, Case, build, known
-from dlas.bench.contenders import BEST_TUNING, PEERS, Contender, ours
+from dlas.bench.contenders import PEERS, Contender, ours
 from dlas.bench.layers import OF_A_KIND, kind_cases
 from dlas.errors import InputError
 from dlas.layer import member
@@ -62,12 +62,13 @@ def sparse_cases(
 def sparse_contenders(formats: Sequence[str] = FORMATS) -> list[Contender]:
     """All that may take part: every dense contender, and in each format those of ours that have
     it."""
-    dense = [replace(one, usual=_is_usual(one, _DENSE)) for one in ours()]
+    dense = [replace(one, usual=one.usual and one.algorithm in _DENSE) for one in ours()]
     stored = [
-        replace(one, name=f"{one.name}-{name}", format=name, usual=_is_usual(one, _SPARSE))
+        replace(one, name=f"{one.name}-{name}", format=name, usual=is_usual)
         for name in formats
         for one in ours()
         if _takes_formats(one)
+        for is_usual in [one.usual and one.algorithm in _SPARSE]
     ]
     return [*dense, *stored, *(replace(peer, usual=peer.name in _PEERS) for peer in PEERS)]
 
@@ -95,11 +96,6 @@ def with_zeros(draw: Callable[[], Network], share: float, name: str) -> Network:
 def _cases(place: str) -> list[Case]:
     """Without zeros."""
     return kind_cases(place) if place == LAYERS else [Case(place, partial(_built, place))]
-
-
-def _is_usual(one: Contender, algorithms: Sequence[str]) -> bool:
-    tuning = one.system.get("tuning", BEST_TUNING)
-    return one.algorithm in algorithms and tuning == BEST_TUNING
 
 
 def _takes_formats(one: Contender) -> bool:
