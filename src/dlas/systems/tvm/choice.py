@@ -4,7 +4,7 @@ and of what it costs to bring images from one layout into another.
     every way of the plan ─▶ the whole network that way: its fused kernels ─▶ tuner: their seconds
     graph of the network, costs of its layers and of changes between layouts ─▶ ``assignment.least``
 
-Whole networks, so that every kernel has what is fused to its layer there.
+A way in another precision than the network's has its detour added (``detour.py``). Whole networks, so that every kernel has what is fused to its layer there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dlas.choices import Choice, Choices, Costed
 from dlas.network import LayerRow, Network
 from dlas.plan import DENSE, Plan, Step, Way
 from dlas.systems.tvm.calls import Call, calls
+from dlas.systems.tvm.detour import detour
 from dlas.systems.tvm.layouts import Layouts
 from dlas.systems.tvm.lower import fused
 from dlas.systems.tvm.questions import Question, of_rule, of_template
@@ -46,6 +47,8 @@ class Chooser:
     translate: Translate
     #: Of every way of every layer, as far as known.
     answers: dict[tuple[str, Way], Answer] = field(default_factory=dict)
+    #: Seconds of changing to another precision and back; in the answers already.
+    detours: dict[tuple[str, Way], float] = field(default_factory=dict)
 
     def choices(self) -> Choices:
         steps = self.plan.steps
@@ -61,22 +64,23 @@ class Chooser:
             question = uniform[ways[0]].questions.get(step.layer)
             if question is not None and not step.ways:
                 questions[step.layer, usual(step)] = question
-        self.measure(questions)
-        self.answers = {key: self.tuner.known(question) for key, question in questions.items()}
+        self.detours = self.detours_of(questions)
+        self.measure(questions, list(uniform.values()))
+        self.answers = {key: self.known(key, question) for key, question in questions.items()}
         seconds = {key: answer.seconds for key, answer in self.answers.items() if answer.seconds}
         layouts = Layouts(self.network, self.rows, self.tuner, seconds)
         taken = {step.layer: usual(step) for step in steps} | layouts.best()
         best = Module.of(self, self.taking(taken))
-        modules = [best, *uniform.values()]
         self.tuner.answer([*best.questions.values()])
-        self.tuner.answer([each for module in modules for each in module.others], fewest=1)
+        self.tuner.answer(best.others, fewest=1)
+        detours_s = sum(self.detours.get(key, 0.0) for key in taken.items())
         return Choices(
             plan=best.plan,
             layers=tuple(self.choice(step, taken[step.layer]) for step in steps if step.ways),
-            changes_s=layouts.changes_s(taken),
+            changes_s=layouts.changes_s(taken) + detours_s,
             others_s=best.others_s(),
             predicted_s=best.seconds(),
-            uniform_s={name_of(way): module.seconds() for way, module in uniform.items()},
+            uniform_s={way.name: module.seconds() for way, module in uniform.items()},
         )
 
     @cached_property
@@ -92,10 +96,30 @@ class Chooser:
         steps = self.plan.steps
         return Plan(self.plan.algorithm, tuple(with_way(s, taken.get(s.layer)) for s in steps))
 
-    def measure(self, questions: Mapping[tuple[str, Way], Question]) -> None:
+    def detours_of(self, keys: Iterable[tuple[str, Way]]) -> dict[tuple[str, Way], float]:
+        wide = [key for key in keys if key[1].precision]
+        setting = self.tuner.setting
+        questions = {(name, way): detour(self.rows[name], way, setting) for name, way in wide}
+        self.tuner.answer([each for pair in questions.values() for each in pair], fewest=1)
+        return {
+            key: sum(self.tuner.known(each).seconds or 0.0 for each in pair)
+            for key, pair in questions.items()
+        }
+
+    def known(self, key: tuple[str, Way], question: Question) -> Answer:
+        """Of the kernel, and with its detour."""
+        answer, detour_s = self.tuner.known(question), self.detours.get(key, 0.0)
+        if answer.seconds is None or not detour_s:
+            return answer
+        return msgspec.structs.replace(answer, seconds=answer.seconds + detour_s)
+
+    def measure(
+        self, questions: Mapping[tuple[str, Way], Question], modules: Sequence[Module]
+    ) -> None:
         """The ways than which no other of their layer is surely faster; first two candidates of
-        each, then more of those that are not far behind."""
+        each, then, with the time that is left, more of those that are not far behind."""
         self.tuner.answer(self.hopeful(questions, SURE, 0.0), most=2)
+        self.tuner.answer([each for module in modules for each in module.others], fewest=1)
         self.tuner.answer(self.hopeful(questions, SURE, CLOSE))
 
     def hopeful(
@@ -107,22 +131,22 @@ class Chooser:
             if question.kernel not in expected:
                 expected[question.kernel] = self.tuner.expected(question)
         least: dict[str, float] = {}
-        for (layer, _), question in questions.items():
+        fastest = {}
+        for key, question in questions.items():
             middle, deviation = expected[question.kernel]
-            least[layer] = min(least.get(layer, math.inf), middle + sure * deviation)
-        return [
-            question
-            for (layer, _), question in questions.items()
-            if expected[question.kernel][0] - sure * expected[question.kernel][1]
-            <= least[layer] + close
-        ]
+            if key in self.detours:
+                middle = math.log(math.exp(middle) + self.detours[key])
+            fastest[key] = middle - sure * deviation
+            least[key[0]] = min(least.get(key[0], math.inf), middle + sure * deviation)
+        return [questions[key] for key in questions if fastest[key] <= least[key[0]] + close]
 
     def choice(self, step: Step, taken: Way) -> Choice:
         costed = []
         for way in step.ways:
             answer = self.answers.get((step.layer, way), Answer(None, None, False))
             note = "" if answer.seconds else "its time is not known"
-            costed.append(Costed(way.primitive, way.format, answer.seconds, answer.measured, note))
+            known = answer.seconds, answer.measured, note
+            costed.append(Costed(way.primitive, way.format, *known, way.precision))
         return Choice(step.layer, tuple(costed), step.ways.index(taken))
 
 
@@ -173,15 +197,11 @@ def with_way(step: Step, way: Way | None) -> Step:
     way = way or usual(step)
     pattern = step.pattern if way.format != DENSE else ""
     return msgspec.structs.replace(
-        step, primitive=way.primitive, format=way.format, pattern=pattern, ways=()
-    )
+        step, primitive=way.primitive, format=way.format, precision=way.precision,
+        pattern=pattern, ways=(),
+    )  # fmt: skip
 
 
 def usual(step: Step) -> Way:
     """The step's own way, or where an edited plan leaves others only, the first of them."""
-    own = Way(step.primitive, step.format)
-    return own if own in step.ways or not step.ways else step.ways[0]
-
-
-def name_of(way: Way) -> str:
-    return way.primitive if way.format == DENSE else f"{way.primitive} {way.format}"
+    return step.way if step.way in step.ways or not step.ways else step.ways[0]

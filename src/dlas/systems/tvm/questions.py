@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Copies of a kernel's weights: no more, and of no more than so many bytes, beyond every cache.
 COPIES, COPIED_BYTES = 32, 64 << 20
+#: Multiply-adds in the time that a kernel without a primitive takes for each number it touches.
+PER_ELEMENT = 10.0
 #: What stands for the primitive of a kernel that has none.
 RULE = "rule"
 
@@ -114,7 +116,7 @@ def of_rule(kernel: tirx.PrimFunc, setting: Setting) -> Question:
         RULE,
         {**setting.numbers, "bytes": sum(bytes_of(each) for each in kernel.params)},
         [{}],
-        [max(1.0, sum(math.prod(shape_of(each)) for each in kernel.params))],
+        [PER_ELEMENT * max(1, sum(math.prod(shape_of(each)) for each in kernel.params))],
         [partial(by_rule, kernel, setting.target, setting.threads)],
         lambda _: kernel,
         partial(random_arguments, kernel, setting, None),
