@@ -47,8 +47,9 @@ class Setting:
 
     @property
     def cold(self) -> int:
-        """How many bits the bytes have that weights come from."""
-        return min(self.weight_bytes, COPIED_BYTES).bit_length()
+        """How many of the second and third caches the weights do not fit: what was measured in one
+        network holds in another whose weights come from the same place."""
+        return sum(self.weight_bytes > self.target.cache_bytes(level) for level in (2, 3))
 
     @property
     def numbers(self) -> dict[str, float]:
