@@ -63,6 +63,11 @@ def test_precisions_from_the_command_line(dlas: Dlas, tmp_path: Path) -> None:
         (("sparse", "--levels", "50,100"), "--levels: '100' is not a percentage"),
         (("precision", "--networks", "resnet50-1x2"), "did you mean 'resnet50-1x1'?"),
         (("precision", "--precisions", "int7"), "--precisions: 'int7' is not a precision"),
+        (("tuning", "--networks", "resnet5"), "did you mean 'resnet50'?"),
+        (("tuning", "--algorithm", "gem"), "did you mean 'gemm'?"),
+        (("tuning", "--algorithm", "vendor"), "'vendor' is not an algorithm of dlas bench; there"),
+        (("tuning", "--algorithm", "planned"), "'planned' is not an algorithm of dlas bench"),
+        (("tuning", "--json", "nowhere/out.json"), "nowhere/out.json cannot be written"),
         (("networks", "--json", "nowhere/out.json"), "nowhere/out.json cannot be written"),
     ],
 )

@@ -98,6 +98,14 @@ def test_show_a_primitives_kernels_slowest_first() -> None:
     assert "ddd4" not in output
 
 
+def test_show_a_primitive_in_every_type_of_numbers(store: TuningStore) -> None:
+    store.add([made("eee5", 1, primitive="dense int8"), made("fff6", 1, primitive="dense float32")])
+    output = told("show", "--primitive", "dense")
+    assert "eee5" in output
+    assert "fff6" in output
+    assert "fff6" not in told("show", "--primitive", "dense int8")
+
+
 def test_show_a_kernels_candidates_by_time() -> None:
     output = told("show", "--kernel", "aaa")
     assert "gemm, rows=64 [taps]=9 · this machine" in output

@@ -37,17 +37,23 @@ def tuning(
     from rich.console import Console
 
     from dlas.bench.cases import NETWORKS, PAPER, known
+    from dlas.bench.contenders import needs_more
     from dlas.bench.rows import write_rows
     from dlas.bench.tuning.rows import TuningRow
     from dlas.bench.tuning.run import TuningBench
     from dlas.bench.tuning.tables import fault_lines, tables
     from dlas.cli.progress import Left
+    from dlas.errors import InputError
     from dlas.hardware.local import Local
-    from dlas.layer import member
+    from dlas.layer import did_you_mean
     from dlas.measure.protocol import Protocol
+    from dlas.systems.tvm import Tvm
 
     names = tuple(name.strip() for name in networks.split(",") if name.strip())
-    member("algorithms", algorithm)
+    possible = [each for each in Tvm.algorithms if not needs_more(each)]
+    if algorithm not in possible:
+        near = did_you_mean(algorithm, possible)
+        raise InputError(f"--algorithm: {algorithm!r} is not an algorithm of dlas bench{near}")
     bench = TuningBench(
         device=Local(protocol=Protocol(time_budget_s=time_budget)),
         networks=known(names or PAPER, NETWORKS, "network"),

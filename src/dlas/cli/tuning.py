@@ -199,14 +199,16 @@ def _latest(records: Sequence[Record]) -> Place:
 
 
 def _of_primitive(records: Sequence[Record], primitive: str) -> list[Record]:
+    """``gemm``: in every type of numbers; ``gemm float32``: in this one."""
     from dlas.errors import InputError
     from dlas.layer import did_you_mean
 
-    names = sorted({each.primitive for each in records})
-    if primitive not in names:
-        near = did_you_mean(primitive, names) if names else ""
+    names = {each.primitive for each in records}
+    words = names | {name.split()[0] for name in names}
+    if primitive not in words:
+        near = did_you_mean(primitive, words) if words else ""
         raise InputError(f"there are no records of {primitive!r}{near}")
-    return [each for each in records if each.primitive == primitive]
+    return [each for each in records if primitive in (each.primitive, each.primitive.split()[0])]
 
 
 def _of_kernel(records: Sequence[Record], prefix: str) -> list[Record]:
