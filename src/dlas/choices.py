@@ -8,20 +8,27 @@ from pathlib import Path
 import msgspec
 
 from dlas.errors import InputError
-from dlas.plan import Plan
+from dlas.plan import Plan, Way
 
 FILE = "choices.json"
 
 
 class Costed(msgspec.Struct, frozen=True):
     """A way to compute a layer, and its seconds: ``measured`` here, or predicted. None: it could
-    not be computed so, as ``note`` says."""
+    not be computed so, as ``note`` says. In another ``precision`` than the network's, the changes
+    to it and back are counted in."""
 
     primitive: str
     format: str
     seconds: float | None
     measured: bool
     note: str = ""
+    precision: str = ""
+
+    @property
+    def name(self) -> str:
+        """That of the way."""
+        return Way(self.primitive, self.format, self.precision).name
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -34,9 +41,9 @@ class Choice(msgspec.Struct, frozen=True):
 
 class Choices(msgspec.Struct, frozen=True):
     """``plan``: with nothing left to choose; ``layers``: why. ``changes_s``: seconds of bringing
-    images from one layout into another; ``others_s``: of all that is no layer; ``predicted_s``:
-    of the whole network; ``uniform_s``: of the whole network computed by one algorithm, by its
-    name, as predicted from the same records."""
+    images from one layout into another, and ``others_s``: of all else that is no layer;
+    ``predicted_s``: of the whole network; ``uniform_s``: of the whole network computed by one
+    algorithm, by its name, as predicted from the same records."""
 
     plan: Plan
     layers: tuple[Choice, ...]

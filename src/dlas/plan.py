@@ -13,19 +13,32 @@ from numpy.typing import NDArray
 from dlas.errors import InputError
 
 if TYPE_CHECKING:
-    from dlas.network import Network
+    from dlas.network import LayerRow, Network
 
 FILE = "plan.json"
 
 #: Formats of weights that are no sparse matrices.
 DENSE, KEPT = "dense", "kept_channels"
+#: Types of layers that may as well be computed in float32, from what their numbers stand for.
+NARROW, WIDE = ("int8", "bfloat16"), "float32"
 
 
-class Way(msgspec.Struct, frozen=True):
+class Way(msgspec.Struct, frozen=True, omit_defaults=True):
     """One way to compute a layer: see ``Step``."""
 
     primitive: str
     format: str = DENSE
+    precision: str = ""
+
+    @property
+    def name(self) -> str:
+        """As people read it: "winograd4", "direct csr", "depthwise in float32"."""
+        form = "" if self.format == DENSE else f" {self.format}"
+        return self.primitive + form + (f" in {self.precision}" if self.precision else "")
+
+    def computed(self, row: LayerRow) -> LayerRow:
+        """The layer with the type that it is computed in."""
+        return msgspec.structs.replace(row, dtype=self.precision or row.dtype)
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,7 +46,9 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     algorithms' table or ``"vendor"`` (the system's own kernels); ``format`` how its weights are
     stored; ``note`` says why a layer fell back from what was asked. ``pattern`` tells where the
     weights are not zero, in other formats than dense: the plan holds for that pattern only.
-    ``ways``: what else may compute it, this one among them, where the system is to choose."""
+    ``ways``: what else may compute it, this one among them, where the system is to choose.
+    ``precision``: "" computes as the network says; "float32" a layer of narrower numbers from what
+    they stand for, which means the same up to rounding."""
 
     layer: str
     primitive: str
@@ -41,6 +56,12 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
     pattern: str = ""
     ways: tuple[Way, ...] = ()
+    precision: str = ""
+
+    @property
+    def way(self) -> Way:
+        """Its own, whatever it leaves open."""
+        return Way(self.primitive, self.format, self.precision)
 
     @property
     def is_sparse(self) -> bool:

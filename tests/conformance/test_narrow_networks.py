@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal, cast
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,18 +17,26 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from dlas.algorithms.base import Algorithm
+from dlas.algorithms.best import Best
+from dlas.algorithms.planned import Planned
 from dlas.context import Context
 from dlas.evaluate import scores
 from dlas.layer import member
 from dlas.network import Network
 from dlas.network.builder import Builder
+from dlas.plan import Plan
 from dlas.systems.tvm import Tvm
 from dlas.target import Target, host
 from dlas.testing.networks import OPTIMIZATIONS, TINY, DType, noise, noise_images, randomized, tiny
 
 pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'")
 
+from dlas.systems.tvm.choice import with_way
+from dlas.systems.tvm.dots import DotLayers
+
 Array = NDArray[np.float32]
+Tuning = Literal["untuned", "template"]
 NARROW: tuple[DType, ...] = ("int8", "bfloat16")
 #: Of the largest score: float32 sums in another order, some of which round to another bfloat16.
 TOLERANCE = 1e-2
@@ -50,9 +59,13 @@ def unoptimized() -> Iterator[None]:
         yield
 
 
-def executed(network: Network, algorithm: str, images: Array, threads: int) -> Array:
-    system = Tvm(tuning="template", trials=1, threads=threads)
-    plan = member("algorithms", algorithm)().plan(network)  # type: ignore[attr-defined]
+def executed(
+    network: Network, algorithm: str | Algorithm, images: Array, threads: int, tuning: Tuning
+) -> Array:
+    system = Tvm(tuning=tuning, trials=1, threads=threads)
+    if isinstance(algorithm, str):
+        algorithm = cast(Algorithm, member("algorithms", algorithm)())
+    plan = algorithm.plan(network)
     with TemporaryDirectory() as folder:
         system.compile(network, plan, Path(folder))
         run = system.load(Path(folder))
@@ -66,9 +79,12 @@ def last_step(network: Network) -> float:
     return float(network.initializers[scale].item())
 
 
-def disagreement(network: Network, algorithm: str, threads: int = 1) -> str | None:
+def disagreement(
+    network: Network, algorithm: str | Algorithm, threads: int = 1, tuning: Tuning = "template"
+) -> str | None:
     images = noise_images(network.input_shape, IMAGES, seed=1)
-    found, truth = executed(network, algorithm, images, threads), scores(network, images)
+    found = executed(network, algorithm, images, threads, tuning)
+    truth = scores(network, images)
     worst, largest = np.abs(found - truth).max(), np.abs(truth).max()
     if network.dtype == "bfloat16":
         return f"{worst / largest:.1e} of the scores" if worst > TOLERANCE * largest else None
@@ -98,6 +114,46 @@ def test_agrees_with_onnxruntime(
     if plain:
         monkeypatch.setattr("dlas.systems.tvm.host", without_matrices)
     assert disagreement(tiny(name, dtype), algorithm, threads=1 + plain) is None
+
+
+def in_float32(network: Network, file: Path, nth: int) -> Planned:
+    """Every convolution in the ``nth`` of its ways in float32."""
+    steps = []
+    for step in Best().plan(network).steps:
+        ways = [way for way in step.ways if way.precision]
+        steps.append(with_way(step, ways[nth] if ways else None))
+    file.write_bytes(msgspec.json.encode(Plan("edited", tuple(steps))))
+    return Planned(file=str(file))
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("name, nth", [("inverted_residual", 0), ("residual", -1), ("groups", -1)])
+def test_layers_in_float32_agree(
+    name: str, nth: int, dtype: DType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = narrowed(groups_of_lanes(), dtype) if name == "groups" else tiny(name, dtype)
+    algorithm = in_float32(network, tmp_path / "plan.json", nth)
+    taken = {step.primitive for step in algorithm.plan(network).steps if step.precision}
+    wanted = {"inverted_residual": "depthwise", "residual": "winograd4"}
+    assert wanted.get(name, "grouped_spatial_pack") in taken
+    by_dots, emit = [], DotLayers.emit
+    monkeypatch.setattr(DotLayers, "emit", lambda *a: (by_dots.append(a[3].name), emit(*a))[-1])
+    assert disagreement(network, algorithm) is None
+    assert {*by_dots} == {row.name for row in network.layers if row.op == "dense"}
+
+
+def test_layers_in_float32_agree_without_templates(tmp_path: Path) -> None:
+    network = tiny("residual", "int8")
+    algorithm = in_float32(network, tmp_path / "plan.json", -1)
+    assert disagreement(network, algorithm, tuning="untuned") is None
+
+
+def groups_of_lanes() -> Network:
+    """Groups of two channels that fill the lanes of vectors: the image's channels are reordered."""
+    b = Builder((3, 8, 8), seed=2)
+    x = b.relu(b.conv("input", "conv1", 32, 1))
+    x = b.relu(b.conv(x, "conv2", 32, 3, stride=2, groups=16))
+    return randomized(b.network(b.dense(b.flatten(b.global_average_pool(x)), "fc", 10)))
 
 
 class Drawing:
@@ -164,7 +220,10 @@ def test_drawn_networks_agree(
     blocks: list[tuple[str, int, int]], dtype: DType, seed: int, algorithm: str
 ) -> None:
     network = Drawing(blocks, seed).network
+    assert disagreement(narrowed(network, dtype), algorithm, threads=1 + seed % 2) is None
+
+
+def narrowed(network: Network, dtype: DType) -> Network:
     with TemporaryDirectory() as folder:
         context = Context(Path(folder), Path(folder))
-        narrow = OPTIMIZATIONS[dtype].apply(network, noise(network), context)
-    assert disagreement(narrow, algorithm, threads=1 + seed % 2) is None
+        return OPTIMIZATIONS[dtype].apply(network, noise(network), context)

@@ -29,7 +29,13 @@ def best(**fields: Any) -> Best:
 
 
 def names(step: Step) -> list[str]:
-    return [way.primitive for way in step.ways]
+    """Of the ways in the network's own precision."""
+    return [way.primitive for way in step.ways if not way.precision]
+
+
+def wide(step: Step) -> list[str]:
+    """Of those in float32 instead."""
+    return [way.primitive for way in step.ways if way.precision == "float32"]
 
 
 def convolution(channels: int, side: int, kernel: int, **fields: Any) -> Network:
@@ -90,7 +96,7 @@ def test_no_way_is_refused_and_every_algorithm_has_one(label: str, dtype: str) -
     step = best(formats=[]).step(row, tiny("plain"))
     ways = step.ways or (Way(step.primitive),)
     for way in ways:
-        assert primitive_of(way.primitive).refuses_layer(row) is None
+        assert primitive_of(way.primitive).refuses_layer(way.computed(row)) is None
         assert sum(Best.alike(way, other, row) for other in ways) == 1
     for name in PRIMITIVES:
         taken = Way(primitive_of(name).step(row).primitive)
@@ -106,9 +112,31 @@ def test_narrow_layers_have_the_ways_of_dot_products(dtype: Any) -> None:
     steps = {s.layer: s for s in best().plan(tiny("inverted_residual", dtype)).steps}
     assert names(steps["conv1"]) == ["direct", "gemm", "spatial_pack"]
     assert names(steps["expand"]) == ["direct", "spatial_pack"]
-    assert steps["depthwise"] == Step("depthwise", "depthwise")
+    assert names(steps["depthwise"]) == ["depthwise"]
+    assert steps["fc"] == Step("fc", "gemm")
     grouped = best().plan(tiny("grouped", dtype)).step("conv3")
     assert names(grouped) == ["direct", "gemm", "spatial_pack"]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_narrow_convolutions_have_ways_in_float32_too(dtype: Any) -> None:
+    steps = {s.layer: s for s in best().plan(tiny("inverted_residual", dtype)).steps}
+    assert all(not step.precision for step in steps.values()), "none is the usual one"
+    assert wide(steps["conv1"]) == wide(steps["expand"]) == ["spatial_pack"]  # stride 2, 1×1
+    assert wide(steps["depthwise"]) == ["depthwise", "winograd", "winograd4"]
+    assert wide(steps["fc"]) == []
+    grouped = best().plan(tiny("grouped", dtype)).step("conv2")
+    assert wide(grouped)[:2] == ["spatial_pack", "grouped_spatial_pack"]
+    few = best(primitives=["gemm", "winograd"]).plan(tiny("plain", dtype))
+    assert [(names(s), wide(s)) for s in few.steps[:1]] == [(["gemm"], ["winograd"])]
+    never = best(precisions=[]).plan(tiny("inverted_residual", dtype))
+    assert not any(wide(step) for step in never.steps)
+    assert never.step("depthwise") == Step("depthwise", "depthwise")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_others_are_computed_as_the_network_says(dtype: Any) -> None:
+    assert not any(wide(step) for step in best().plan(tiny("plain", dtype)).steps)
 
 
 def test_layers_of_zeros_have_sparse_ways_too() -> None:
@@ -171,6 +199,8 @@ def test_a_layer_that_none_of_them_computes_says_so() -> None:
         ({"formats": ["csr", "csr"]}, r"formats\[1\]: 'csr' stands there twice"),
         ({"formats": ["csr", "dense"]}, r"formats\[1\]: 'dense' skips no single zeros"),
         ({"formats": ["kept_channels"]}, r"formats\[0\]: 'kept_channels' skips no single zeros"),
+        ({"precisions": ["int8"]}, r"precisions\[0\]: 'int8' is not"),
+        ({"precisions": ["float32", "float32"]}, r"precisions\[1\]: 'float32' stands there twice"),
         ({"threshold": 1.5}, r"threshold: 1.5 is not in \[0, 1\]"),
         ({"format": "csr"}, r"format: not a field of best; did you mean 'formats'"),
     ],

@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,16 @@ from tuning_kernels import SETTING
 from tvm import relax
 
 from dlas.algorithms.planned import Planned
-from dlas.choices import Choices, open_choices
+from dlas.choices import Choices, Costed, open_choices
 from dlas.network import Network
 from dlas.network.builder import Builder
 from dlas.optimizations.magnitude import zeroed
 from dlas.plan import DENSE, Plan, Way
 from dlas.systems.tvm import Tvm, tuning
-from dlas.systems.tvm.choice import Chooser, usual, with_way
+from dlas.systems.tvm.choice import Chooser, Module, usual, with_way
 from dlas.systems.tvm.compiling import by_templates
 from dlas.systems.tvm.contest import Contests
+from dlas.systems.tvm.detour import detour
 from dlas.systems.tvm.layouts import BLOCKED, PLAIN, Layouts, layout_of
 from dlas.systems.tvm.questions import Question, of_template
 from dlas.systems.tvm.tuning import Answer, Tuner
@@ -96,16 +97,17 @@ def test_the_network_is_right_and_the_choice_explained(
     open_steps = [step for step in plan.steps if step.ways]
     assert [choice.layer for choice in choices.layers] == [step.layer for step in open_steps]
     for choice, step in zip(choices.layers, open_steps, strict=True):
-        assert [Way(way.primitive, way.format) for way in choice.ways] == list(step.ways)
+        ways = [Way(way.primitive, way.format, way.precision) for way in choice.ways]
+        assert ways == list(step.ways)
         taken = choice.ways[choice.taken]
         done = choices.plan.step(choice.layer)
-        assert (taken.primitive, taken.format) == (done.primitive, done.format)
+        assert taken.name == done.way.name
         assert taken.measured
         assert all((way.seconds or 0) > 0 and not way.note for way in choice.ways)
     assert not any(step.ways for step in choices.plan.steps)
     assert all(bool(step.pattern) == step.is_sparse for step in choices.plan.steps)
     assert zeros == any(way.format != DENSE for step in plan.steps for way in step.ways)
-    assert 0 < choices.others_s < choices.predicted_s
+    assert 0 <= choices.others_s < choices.predicted_s
     assert all(seconds > 0 for seconds in choices.uniform_s.values())
     replayed = Planned(file=str(tmp_path / "choices.json")).plan(network)
     assert replayed.steps == choices.plan.steps
@@ -340,13 +342,62 @@ def test_changes_are_counted_as_they_are_made(name: str, monkeypatch: pytest.Mon
 def test_narrow_images_lie_alike(dtype: Any) -> None:
     network = tiny("residual", dtype)
     tuner = MadeUp(SETTING, 2)
-    chooser = Chooser(network, best().plan(network), tuner, by_templates)
+    chooser = Chooser(network, best(precisions=[]).plan(network), tuner, by_templates)
     choices = chooser.choices()
     assert choices.changes_s == 0
     for choice in choices.layers:
-        assert choice.taken == min(
-            range(len(choice.ways)), key=lambda i: choice.ways[i].seconds or math.inf
-        )
+        assert choice.taken == fastest(choice.ways)
+
+
+def fastest(ways: Sequence[Costed]) -> int:
+    return min(range(len(ways)), key=lambda i: ways[i].seconds or math.inf)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_a_narrow_layer_is_computed_in_float32_where_that_is_faster(dtype: Any) -> None:
+    """With both changes of layout, which no other layer has a part in."""
+    network, precisions = tiny("inverted_residual", dtype), set()
+    for seed in range(3):
+        tuner = MadeUp(SETTING, 2)
+        tuner.seed = seed
+        chooser = Chooser(network, best().plan(network), tuner, by_templates)
+        choices = chooser.choices()
+        changes_s = 0.0
+        for choice in choices.layers:
+            taken = choice.ways[choice.taken]
+            assert choice.taken == fastest(choice.ways)
+            assert choices.plan.step(choice.layer).way.name == taken.name
+            assert {way.precision for way in choice.ways} == {"", "float32"}
+            precisions.add(taken.precision)
+            for each in choice.ways:
+                key = choice.layer, Way(each.primitive, each.format, each.precision)
+                pair = detour(chooser.rows[choice.layer], key[1], SETTING)
+                change_s = sum(tuner.drawn(question).seconds or 0 for question in pair)
+                assert len(pair) == (2 if each.precision else 0)
+                assert (each.seconds or 0) > change_s
+                changes_s += change_s if each is taken else 0.0
+        assert choices.changes_s == pytest.approx(changes_s)
+        assert any(name.endswith("in float32") for name in choices.uniform_s)
+    assert precisions == {"", "float32"}
+
+
+@pytest.mark.parametrize("dtype, layer", [("int8", "depthwise"), ("bfloat16", "project")])
+def test_a_detour_is_what_is_compiled_around_the_layer(dtype: Any, layer: str) -> None:
+    """Between neighbours that stay narrow."""
+    network, tuner = tiny("inverted_residual", dtype), Tuner(SETTING, 1)
+    chooser = Chooser(network, best().plan(network), tuner, by_templates)
+    [way, *_] = (w for w in chooser.plan.step(layer).ways if w.precision)
+    module = Module.of(chooser, chooser.taking({layer: way}))
+    made = [ends(question) for question in module.others]
+    for question in detour(chooser.rows[layer], way, SETTING):
+        assert ends(question) in made
+    assert layer in module.questions
+
+
+def ends(question: Question) -> list[Any]:
+    """Shape and type of what a kernel reads and writes, but for constants."""
+    first, *_, last = question.plain(0).params
+    return [(tuple(map(int, each.shape)), str(each.dtype)) for each in (first, last)]
 
 
 def test_a_way_that_is_surely_slower_is_not_measured() -> None:

@@ -13,7 +13,7 @@ from dlas.errors import InputError
 from dlas.executable import compile_network
 from dlas.network import Network
 from dlas.optimizations.magnitude import magnitude_masks, zeroed
-from dlas.plan import Plan, Step, open_plan, pattern_of
+from dlas.plan import Plan, Step, Way, open_plan, pattern_of
 from dlas.spec import parse_member
 from dlas.testing.networks import tiny
 
@@ -90,6 +90,26 @@ def test_a_plan_keeps_format_and_pattern(tmp_path: Path) -> None:
     assert open_plan(tmp_path) == plan
     assert {step.format for step in plan.steps} == {"csr"}
     assert all(step.pattern for step in plan.steps)
+
+
+def test_a_plan_keeps_precision(tmp_path: Path) -> None:
+    ways = Way("direct"), Way("depthwise", precision="float32")
+    plan = Plan("best", (Step("layer", "direct", precision="float32", ways=ways),))
+    plan.save(tmp_path)
+    assert open_plan(tmp_path) == plan
+    assert plan.steps[0].way == Way("direct", precision="float32")
+
+
+def test_names_of_ways() -> None:
+    assert Way("gemm").name == "gemm"
+    assert Way("gemm", "csr").name == "gemm csr"
+    assert Way("winograd4", precision="float32").name == "winograd4 in float32"
+
+
+def test_the_type_that_a_layer_is_computed_in() -> None:
+    row = tiny("plain", "int8").layers[0]
+    assert Way("gemm").computed(row) == row
+    assert Way("gemm", precision="float32").computed(row).dtype == "float32"
 
 
 def test_what_is_sparse() -> None:

@@ -104,6 +104,17 @@ def test_the_content_of_the_file_is_in_the_key_and_its_place_is_not(tmp_path: Pa
     assert keys[0] == keys[1] != keys[2]
 
 
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_a_narrow_layer_may_be_computed_in_float32(tmp_path: Path, dtype: Any) -> None:
+    network = tiny("plain", dtype)
+    wide = {"primitive": "winograd", "precision": "float32"}
+    member = written(tmp_path, Cheapest().plan(network), lambda d: d["steps"][0].update(wide))
+    assert member.refuses(network) is None
+    assert member.plan(network).steps[0] == Step("conv1", "winograd", precision="float32")
+    narrow = written(tmp_path, member.plan(network), lambda d: d["steps"][0].pop("precision"))
+    assert f"float layers only, not {dtype}" in (narrow.refuses(network) or "")
+
+
 def step_of(data: Any, layer: str) -> Any:
     return next(step for step in data["steps"] if step["layer"] == layer)
 
@@ -142,6 +153,14 @@ EDITS: dict[str, tuple[Callable[[Any], Any], str]] = {
             ways=[{"primitive": "direct"}, {"primitive": "depthwise"}]
         ),
         "computes 'conv1' by 'depthwise', but depthwise filters every channel by itself",
+    ),
+    "float32 already": (
+        lambda d: step_of(d, "conv1").update(precision="float32"),
+        "but only layers of int8 and bfloat16 take float32 instead; this one is float32",
+    ),
+    "narrower": (
+        lambda d: step_of(d, "conv1").update(ways=[{"primitive": "gemm", "precision": "int8"}]),
+        "but 'int8' is not a precision: 'float32', or '' for the network's own",
     ),
     "a layer less": (
         lambda d: d["steps"].pop(1),

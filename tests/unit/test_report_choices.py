@@ -72,6 +72,16 @@ def test_the_terminal_shows_every_way_and_its_time() -> None:
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_another_precision_is_part_of_the_name() -> None:
+    ways = (
+        Costed("direct", "dense", 3e-4, True),
+        Costed("winograd4", "dense", 2e-4, True, precision="float32"),
+    )
+    choices = msgspec.structs.replace(CHOICES, layers=(Choice("a", ways, 1),))
+    lines = [line.split() for line in said(choices, None).splitlines()]
+    assert ["a", "winograd4", "in", "float32", "0.200", "direct", "0.300"] in lines
+
+
 def test_what_is_not_known_is_said_or_left_out() -> None:
     text = said(msgspec.structs.replace(CHOICES, uniform_s={}), None)
     assert "not measured yet" in text

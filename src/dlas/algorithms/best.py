@@ -19,14 +19,15 @@ from dlas.algorithms.formatted import SHIFTS, in_format, is_tokens, noted
 from dlas.errors import SpecError
 from dlas.layer import member
 from dlas.network import LayerRow, Network
-from dlas.plan import DENSE, Plan, Step, Way
+from dlas.plan import DENSE, NARROW, Plan, Step, Way
 
 PrimitiveName = Literal[
     "direct", "gemm", "spatial_pack", "grouped_spatial_pack", "depthwise", "winograd", "winograd4"
 ]
 PRIMITIVES: tuple[PrimitiveName, ...] = get_args(PrimitiveName)
-#: Types that dot products of what is stored are made of (``dot/form.py``), by any primitive.
-NARROW = ("int8", "bfloat16")
+#: What a layer of narrower numbers may be computed in, and the primitives that may be worth it.
+Precision = Literal["float32"]
+IN_FLOAT32 = ("spatial_pack", "grouped_spatial_pack", "depthwise", "winograd", "winograd4")
 #: The fewest float32 lanes of a vector.
 FEWEST_LANES = 4
 
@@ -35,18 +36,24 @@ class Best(Algorithm, frozen=True, kw_only=True):
     """Every way of ``primitives`` that computes a layer, and where at least ``threshold`` of its
     weights are zero those that skip them (``formats``: csr, bsr_RxC). A system with templates
     measures or predicts them, with every change of layout between them, and takes the least in
-    all. Layers that none of the primitives computes are as ``cheapest`` has them."""
+    all. Layers that none of the primitives computes are as ``cheapest`` has them.
+
+    ``precisions``: what a convolution of int8 or bfloat16 may be computed in as well. The network
+    means the same: its numbers are rounded where it says so, and a narrower type than its own is
+    never taken, for that is another network."""
 
     name: ClassVar[str] = "best"
 
     primitives: tuple[PrimitiveName, ...] = PRIMITIVES
     formats: tuple[str, ...] = ("csr",)
+    precisions: tuple[Precision, ...] = ("float32",)
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.3
 
     def check(self, path: str) -> None:
         if not self.primitives:
             raise SpecError(f"{path}.primitives", "an empty list leaves no way; name one")
-        for field, names in (("primitives", self.primitives), ("formats", self.formats)):
+        for field in ("primitives", "formats", "precisions"):
+            names = getattr(self, field)
             for index, name in enumerate(names):
                 if name in names[:index]:
                     raise SpecError(f"{path}.{field}[{index}]", f"{name!r} stands there twice")
@@ -68,9 +75,10 @@ class Best(Algorithm, frozen=True, kw_only=True):
             least = min(dense, key=lambda way: dense_cost(way.primitive, row))
             usual = Step(row.name, least.primitive)
         sparse = distinct(self.sparse_ways(row, network), row)
-        if len(dense) + len(sparse) == 1:
+        wide = distinct(self.wide_ways(row), row)
+        if len(dense) + len(sparse) + len(wide) == 1:
             return usual
-        step = msgspec.structs.replace(usual, ways=(*dense, *sparse))
+        step = msgspec.structs.replace(usual, ways=(*dense, *sparse, *wide))
         return in_format(step, step.format, network.weight(row)) if sparse else step
 
     def dense_ways(self, row: LayerRow) -> Sequence[Way]:
@@ -84,6 +92,13 @@ class Best(Algorithm, frozen=True, kw_only=True):
         if network.dtype != "float32" or zeros < self.threshold or is_tokens(row):
             return []
         return [Way(name, form) for form in self.formats for name in SHIFTS if self.takes(name)]
+
+    def wide_ways(self, row: LayerRow) -> Sequence[Way]:
+        """A dense layer is bound by its weights, which are narrow where they are stored so."""
+        if row.dtype not in NARROW or row.op == "dense":
+            return []
+        ways = [Way(n, precision=p) for p in self.precisions for n in IN_FLOAT32 if self.takes(n)]
+        return [way for way in ways if computes(way.primitive, way.computed(row))]
 
     def takes(self, name: str) -> bool:
         return name in self.primitives
@@ -112,14 +127,15 @@ def distinct(ways: Sequence[Way], row: LayerRow, usual: str = "") -> list[Way]:
 
 def kernel_of(way: Way, row: LayerRow) -> Way:
     """One that stands for all ways of this layer with the same kernel."""
-    return Way(kernel_name(way.primitive, way.format != DENSE, row), way.format)
+    name = kernel_name(way.primitive, way.format != DENSE, way.computed(row))
+    return Way(name, way.format, way.precision)
 
 
 def kernel_name(name: str, is_sparse: bool, row: LayerRow) -> str:
     if is_sparse:  # what is copied once for every tap
         return "direct" if row.kernel == (1, 1) else name
     columns_are_pixels = row.kernel == row.stride == (1, 1)
-    if row.dtype in NARROW:
+    if row.dtype in NARROW:  # dot products of what is stored (``dot/form.py``)
         if row.groups == row.in_channels == row.out_channels:
             return "depthwise"
         if name == "gemm" and columns_are_pixels and not any(row.pads):

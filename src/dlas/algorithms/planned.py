@@ -16,7 +16,7 @@ from dlas.errors import InputError, Refused, SpecError
 from dlas.layer import InputPath, did_you_mean, member, table
 from dlas.network import LayerRow, Network
 from dlas.network.compact import compact
-from dlas.plan import DENSE, KEPT, Plan, Way
+from dlas.plan import DENSE, KEPT, NARROW, WIDE, Plan, Way
 from dlas.spec import parse_struct
 
 
@@ -69,7 +69,7 @@ class Planned(Algorithm, frozen=True, kw_only=True):
         computed = compact(network) if KEPT in formats else network
         rows = {row.name: row for row in computed.layers}
         for step in plan.steps:
-            for way in (Way(step.primitive, step.format), *step.ways):
+            for way in (step.way, *step.ways):
                 reason = refusal(way, rows[step.layer], network.dtype)
                 if reason:
                     return f"the plan computes {step.layer!r} by {way.primitive!r}, but {reason}"
@@ -100,6 +100,10 @@ def refusal(way: Way, row: LayerRow, dtype: str) -> str | None:
     known = [n for n in table("algorithms") if issubclass(member("algorithms", n), Primitive)]
     if way.primitive not in known:
         return f"that is not a primitive{did_you_mean(way.primitive, known)}"
+    if way.precision not in ("", WIDE):
+        return f"{way.precision!r} is not a precision: {WIDE!r}, or '' for the network's own"
+    if way.precision and row.dtype not in NARROW:
+        return f"only layers of {' and '.join(NARROW)} take {WIDE} instead; this one is {row.dtype}"
     try:
         kind = weight_format(way.format).kind
     except SpecError as error:
@@ -115,5 +119,5 @@ def refusal(way: Way, row: LayerRow, dtype: str) -> str | None:
     if row.op == "dense":
         return None if way.primitive == "gemm" else "a dense layer is a matrix product: 'gemm'"
     primitive: Any = member("algorithms", way.primitive)()
-    reason: str | None = primitive.refuses_layer(row)
+    reason: str | None = primitive.refuses_layer(way.computed(row))
     return reason

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dlas.choices import Choice, Choices, Costed
-from dlas.plan import DENSE
 from dlas.report.quantities import QUANTITIES, times
 from dlas.report.rows import name
 
@@ -50,10 +49,6 @@ def alike(choices: Choices) -> list[Alike]:
     return [Alike(tuple(c.layer for c in same), same[0]) for same in found.values()]
 
 
-def way_name(way: Costed) -> str:
-    return way.primitive if way.format == DENSE else f"{way.primitive} {way.format}"
-
-
 def milliseconds(way: Costed) -> str:
     """With a tilde where it is predicted; a dash where it cannot be computed so."""
     sign = "" if way.measured or way.seconds is None else "~"
@@ -62,7 +57,7 @@ def milliseconds(way: Costed) -> str:
 
 def counted(choices: Choices) -> str:
     """How many layers take each way, the most frequent first."""
-    found = Counter(way_name(one.ways[one.taken]) for one in choices.layers)
+    found = Counter(one.ways[one.taken].name for one in choices.layers)
     return ", ".join(f"{way} ×{many}" for way, many in found.most_common())
 
 
@@ -92,15 +87,15 @@ def choices_table(choices: Choices, measured_s: float | None) -> RenderableType:
     table.add_column("others", overflow="fold")
     for same in alike(choices):
         more = f" and {len(same.layers) - 1} like it" if len(same.layers) > 1 else ""
-        cells = same.layers[0] + more, way_name(same.taken), milliseconds(same.taken)
+        cells = same.layers[0] + more, same.taken.name, milliseconds(same.taken)
         table.add_row(*map(Text, cells), Text(", ".join(map(_said, same.others))))
     return Group(table, *map(Text, _sentences(choices, measured_s)))
 
 
 def _said(way: Costed) -> str:
     if way.seconds is None:
-        return f"{way_name(way)} not at all ({way.note})" if way.note else f"{way_name(way)} –"
-    return f"{way_name(way)} {milliseconds(way)}"
+        return f"{way.name} not at all ({way.note})" if way.note else f"{way.name} –"
+    return f"{way.name} {milliseconds(way)}"
 
 
 def _sentences(choices: Choices, measured_s: float | None) -> list[str]:
@@ -158,12 +153,12 @@ def _line(row: pd.Series, choices: Choices, several: bool, detailed: bool) -> di
 def _layers(choices: Choices) -> dict[str, Any]:
     """``ways``: the columns, in the order in which layers list them; a row for layers alike."""
     groups = alike(choices)
-    ways = dict.fromkeys(way_name(way) for same in groups for way in same.choice.ways)
+    ways = dict.fromkeys(way.name for same in groups for way in same.choice.ways)
     return {"ways": list(ways), "rows": [_row(same, list(ways)) for same in groups]}
 
 
 def _row(same: Alike, ways: Sequence[str]) -> dict[str, Any]:
-    own = {way_name(way): way for way in same.choice.ways}
+    own = {way.name: way for way in same.choice.ways}
     cells = []
     for way in ways:
         costed = own.get(way)

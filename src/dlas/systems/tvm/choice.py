@@ -4,7 +4,8 @@ and of what it costs to bring images from one layout into another.
     every way of the plan ─▶ the whole network that way: its fused kernels ─▶ tuner: their seconds
     graph of the network, costs of its layers and of changes between layouts ─▶ ``assignment.least``
 
-A way in another precision than the network's has its detour added (``detour.py``). Whole networks, so that every kernel has what is fused to its layer there.
+Whole networks, so that every kernel has what is fused to its layer there. A way in another
+precision than the network's costs its detour too (``detour.py``).
 """
 
 from __future__ import annotations
@@ -73,12 +74,13 @@ class Chooser:
         best = Module.of(self, self.taking(taken))
         self.tuner.answer([*best.questions.values()])
         self.tuner.answer(best.others, fewest=1)
-        detours_s = sum(self.detours.get(key, 0.0) for key in taken.items())
+        changes_s = layouts.changes_s(taken)
+        changes_s += sum(self.detours.get(key, 0.0) for key in taken.items())
         return Choices(
             plan=best.plan,
             layers=tuple(self.choice(step, taken[step.layer]) for step in steps if step.ways),
-            changes_s=layouts.changes_s(taken) + detours_s,
-            others_s=best.others_s(),
+            changes_s=changes_s,
+            others_s=max(0.0, best.others_s() - changes_s),
             predicted_s=best.seconds(),
             uniform_s={way.name: module.seconds() for way, module in uniform.items()},
         )

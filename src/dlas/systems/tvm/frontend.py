@@ -112,7 +112,8 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
             weight = np.moveaxis(weight, axis, 0)
             return self.sparse.emit(self.bb, step, row, inputs[0], weight, bias)
         data, integers = quantized(inputs[0]), quantized(inputs[1])
-        if data and integers and data.scale.size == 1 and integers.varies_along(axis):
+        whole = data and integers and data.scale.size == 1 and integers.varies_along(axis)
+        if data and integers and whole and not step.precision:
             scale, weight = data.scale * integers.scale, np.moveaxis(integers.centred(), axis, 0)
             kernel = integer_kernel(primitive, row, data, weight, scale, bias)
         else:

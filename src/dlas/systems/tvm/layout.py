@@ -9,6 +9,9 @@ from tvm import te, tirx
 
 from dlas.target.blocks import block_count, channel_at, place
 
+#: Channels that an image with channels last has at least, so many that a word holds.
+FEWEST = 4
+
 
 def to_blocks(data: te.Tensor, lanes: int, order: int = 1) -> te.Tensor:
     """(N, C, H, W) → (N, C/b, H, W, b), zeros where the last block is filled up."""
@@ -33,6 +36,25 @@ def from_blocks(data: te.Tensor, channels: int, order: int = 1) -> te.Tensor:
         return data[n, block, y, x, lane]
 
     return te.compute((batch, channels, height, width), element)
+
+
+def stored_channels(channels: int, lanes: int) -> int:
+    """Channels of an image with channels last: up to whole vectors, or few where there are few."""
+    lanes = max(lanes, FEWEST)
+    return FEWEST if channels <= FEWEST else block_count(channels, lanes) * lanes
+
+
+def to_last(data: te.Tensor, stored: int) -> te.Tensor:
+    """(N, C, H, W) → (N, 1, H, W, C), zeros where channels are filled up to ``stored``."""
+    batch, channels, height, width = (int(extent) for extent in data.shape)
+
+    def element(n: Any, _: Any, y: Any, x: Any, c: Any) -> Any:
+        if stored == channels:
+            return data[n, c, y, x]
+        zero = tirx.const(0, str(data.dtype))
+        return tirx.if_then_else(c < channels, data[n, c, y, x], zero)
+
+    return te.compute((batch, 1, height, width, stored), element)
 
 
 def reordered(data: te.Tensor, before: int, after: int) -> te.Tensor:

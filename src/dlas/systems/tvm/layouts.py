@@ -18,7 +18,7 @@ from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.network.layers import tensor_shapes
-from dlas.plan import DENSE, Way
+from dlas.plan import DENSE, NARROW, Way
 from dlas.systems.tvm import layout
 from dlas.systems.tvm.order import CHANNELWISE
 from dlas.systems.tvm.questions import of_rule
@@ -28,8 +28,6 @@ from dlas.systems.tvm.tuning import Tuner
 PLAIN, BLOCKED = "plain", "blocked"
 #: Operators that take an image as it comes, and leave it so.
 FREE = (*CHANNELWISE, "Concat")
-#: Types of layers between which nothing changes its layout.
-NARROW = ("int8", "bfloat16")
 #: The nodes that stand for a network's input and output.
 INPUT, OUTPUT = "<input>", "<output>"
 
@@ -192,7 +190,8 @@ class Layouts:
 
 def layout_of(row: LayerRow, way: Way) -> str:
     """In which a layer reads and writes; the vectors of a dense layer lie as they are. Where
-    numbers are narrow all images lie alike, channels last."""
+    numbers are narrow all images lie alike, channels last; a layer that is computed in float32
+    pays for its own detour (``detour.py``)."""
     if row.dtype in NARROW:
         return PLAIN
     primitive: Any = member("algorithms", way.primitive)()

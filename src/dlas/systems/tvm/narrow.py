@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import tvm
 from onnx import TensorProto
-from tvm import relax, te, tirx
+from tvm import relax
 
 from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
-from dlas.systems.tvm import rounding
+from dlas.systems.tvm import layout, rounding
 from dlas.systems.tvm.blocked import INJECTIVE, Blocked, BlockedImporter
 from dlas.systems.tvm.dots import DotLayers, weight_of
 from dlas.systems.tvm.frontend import has_no_factors, imported
@@ -34,10 +34,7 @@ from dlas.systems.tvm.quantized import Quantized, constant, quantized
 from dlas.systems.tvm.rewrite import pool_first
 from dlas.systems.tvm.rounding import REAL
 from dlas.systems.tvm.sparse import SparseLayers
-from dlas.target.blocks import block_count
 
-#: Channels of a stored image are filled up to whole vectors, or to these where there are no more.
-FEWEST = 4
 #: Options of an AveragePool that are not taken here, and the values that stand for none of them.
 NONE = {
     "pads": ([0] * 4, (0,) * 4), "dilations": ([1, 1], (1, 1)), "ceil_mode": (0,),
@@ -178,20 +175,9 @@ class NarrowImporter(BlockedImporter):
             value = self.bb.emit(relax.op.reshape(value, (*shape, 1, 1)))
         elif len(shape) != 4:
             return None
-        batch, channels, height, width = map(int, value.ty.shape)
-        lanes = max(self.lanes, FEWEST)
-        stored = FEWEST if channels <= FEWEST else block_count(channels, lanes) * lanes
-
-        def last(data: te.Tensor) -> te.Tensor:
-            def element(n: Any, _: Any, y: Any, x: Any, c: Any) -> Any:
-                if stored == channels:
-                    return data[n, c, y, x]
-                zero = tirx.const(0, str(data.dtype))
-                return tirx.if_then_else(c < channels, data[n, c, y, x], zero)
-
-            return te.compute((batch, 1, height, width, stored), element)
-
-        emitted = self.bb.emit_te(last, value, primfunc_name_hint="last")
+        channels = int(value.ty.shape[1])
+        stored = layout.stored_channels(channels, self.lanes)
+        emitted = self.bb.emit_te(layout.to_last, value, stored, primfunc_name_hint="last")
         return Image(emitted, channels, vector=len(shape) == 2)
 
     def plain(self, value: Any) -> Any:
@@ -220,12 +206,13 @@ class NarrowImporter(BlockedImporter):
     def template_layer(
         self, row: LayerRow, inputs: Any, attrs: dict[str, Any]
     ) -> relax.Expr | Blocked | None:
-        image = inputs[0]
+        image, row = inputs[0], self.plan.step(row.name).way.computed(row)
         if row.dtype == "bfloat16" and not (isinstance(image, Image) and image.is_narrow):
             found = self.image(image)  # its numbers are bfloat16 already
             image = image if found is None else self.rounded(found)
         if isinstance(image, Image):
-            result = self.dot_layer(row, image, inputs, attrs) if image.is_narrow else None
+            narrow = image.is_narrow and row.dtype != REAL
+            result = self.dot_layer(row, image, inputs, attrs) if narrow else None
             if result is not None:
                 return result
             inputs[0] = self.plain(image) if image.vector else self.blocked(image)
