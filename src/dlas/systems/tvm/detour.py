@@ -26,8 +26,7 @@ def detour(row: LayerRow, way: Way, setting: Setting) -> list[Question]:
     primitive: Any = member("algorithms", way.primitive)()
     lanes, blocked = setting.target.lanes, primitive.template == "blocked" and row.op == "conv"
     read, written = (primitive.orders(row, lanes) or (1, 1)) if blocked else (1, 1)
-    few = blocked and primitive.takes_plain and row.in_channels < lanes
-    there = widened(row, lanes, read if blocked and not few else None)
+    there = widened(row, lanes, read if blocked else None)
     back = narrowed(row, lanes, written if blocked else None)
     return [of_rule(te.create_prim_func(tensors), setting) for tensors in (there, back)]
 

@@ -131,11 +131,13 @@ class NarrowImporter(BlockedImporter):
         )
         return self.stored(image, emitted, "bfloat16")
 
-    def real(self, value: Any) -> Any:
-        """An image's numbers in float32; any other value as it is."""
+    def real(self, value: Any, moved: bool = False) -> Any:
+        """An image's numbers in float32; any other value as it is. ``moved``: into another layout,
+        by a kernel that reads them as they are stored."""
         if not isinstance(value, Image) or (value.number == REAL and value.is_plain):
             return value
-        return self.stored(value, self.emit(rounding.real, value, "real"))
+        pattern = {"op_pattern": INJECTIVE} if moved else None
+        return self.stored(value, self.emit(rounding.real, value, "real", pattern=pattern))
 
     def look_up(self, name: str, image: Image) -> Image:
         """What several operators make of 8-bit integers, by a table."""
@@ -146,15 +148,19 @@ class NarrowImporter(BlockedImporter):
         )
         return self.stored(image, emitted, str(table.dtype))
 
-    def emit(self, compute: Any, image: Image, name: str, unit: float = 1.0) -> relax.Expr:
+    def emit(
+        self, compute: Any, image: Image, name: str, unit: float = 1.0,
+        pattern: dict[str, int] | None = None,
+    ) -> relax.Expr:  # fmt: skip
         """``compute`` of what the image stands for, counted in ``unit``."""
         factor, shift = image.factor / np.float64(unit), image.shift / np.float64(unit)
         given: list[PerChannel] = [factor, shift] if np.any(shift) else [factor]
         if len(given) == 1 and np.all(factor == 1):
             given = []
         return self.bb.emit_te(
-            compute, image.expression, *vectors(image, *given), primfunc_name_hint=name
-        )
+            compute, image.expression, *vectors(image, *given), primfunc_name_hint=name,
+            primfunc_attrs=pattern,
+        )  # fmt: skip
 
     def stored(
         self, image: Image, emitted: relax.Expr, number: str = REAL, factor: float = 1.0
@@ -181,14 +187,14 @@ class NarrowImporter(BlockedImporter):
         return Image(emitted, channels, vector=len(shape) == 2)
 
     def plain(self, value: Any) -> Any:
-        plain = super().plain(self.real(value))
+        plain = super().plain(self.real(value, moved=True))
         if isinstance(value, Image) and value.vector:
             return self.bb.emit(relax.op.reshape(plain, (-1, value.channels)))
         return plain
 
     def blocked(self, value: Any, order: int | None = None) -> Blocked:
         if isinstance(value, Image):
-            value = super().plain(self.real(value))
+            value = super().plain(self.real(value, moved=True))
         return super().blocked(value, order)
 
     def flattened(
