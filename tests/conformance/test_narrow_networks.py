@@ -25,6 +25,7 @@ from dlas.evaluate import scores
 from dlas.layer import member
 from dlas.network import Network
 from dlas.network.builder import Builder
+from dlas.optimizations.int8 import Int8
 from dlas.plan import Plan
 from dlas.systems.tvm import Tvm
 from dlas.target import Target, host
@@ -146,6 +147,17 @@ def test_layers_in_float32_agree_without_templates(tmp_path: Path) -> None:
     network = tiny("residual", "int8")
     algorithm = in_float32(network, tmp_path / "plan.json", -1)
     assert disagreement(network, algorithm, tuning="untuned") is None
+
+
+def test_layers_in_float32_agree_in_a_mixed_network(tmp_path: Path) -> None:
+    """One layer stays in float32 anyway, on blocks between the others."""
+    network = tiny("residual")
+    spec = Int8(samples=16, keep=("conv2",))
+    network = spec.apply(network, noise(network), Context(tmp_path, tmp_path))
+    assert network.dtype == "mixed"
+    algorithm = in_float32(network, tmp_path / "plan.json", -1)
+    assert [s.layer for s in algorithm.plan(network).steps if not s.precision] == ["conv2", "fc"]
+    assert disagreement(network, algorithm) is None
 
 
 def groups_of_lanes() -> Network:

@@ -25,8 +25,10 @@ from tvm import relax
 
 from dlas.algorithms.planned import Planned
 from dlas.choices import Choices, Costed, open_choices
+from dlas.context import Context
 from dlas.network import Network
 from dlas.network.builder import Builder
+from dlas.optimizations.int8 import Int8
 from dlas.optimizations.magnitude import zeroed
 from dlas.plan import DENSE, Plan, Way
 from dlas.systems.tvm import Tvm, tuning
@@ -37,7 +39,7 @@ from dlas.systems.tvm.detour import detour
 from dlas.systems.tvm.layouts import BLOCKED, PLAIN, Layouts, layout_of
 from dlas.systems.tvm.questions import Question, of_template
 from dlas.systems.tvm.tuning import Answer, Tuner
-from dlas.testing.networks import TINY, noise_images, tiny
+from dlas.testing.networks import TINY, noise, noise_images, tiny
 
 Taken = Mapping[str, Way]
 
@@ -387,6 +389,30 @@ def test_a_narrow_layer_is_computed_in_float32_where_that_is_faster(dtype: Any) 
                 changes_s += change_s if each is taken else 0.0
         assert choices.changes_s == pytest.approx(changes_s)
         assert any(name.endswith("in float32") for name in choices.uniform_s)
+    assert precisions == {"", "float32"}
+
+
+def test_in_a_mixed_network_images_change_and_layers_make_detours(tmp_path: Path) -> None:
+    network = tiny("residual")
+    spec, context = Int8(samples=16, keep=("conv2", "conv3")), Context(tmp_path, tmp_path)
+    network = spec.apply(network, noise(network), context)
+    assert network.dtype == "mixed"
+    precisions = set()
+    for seed in range(3):
+        tuner = SlowDots(SETTING, 2)
+        tuner.seed = seed
+        plan = best(primitives=["spatial_pack", "direct"]).plan(network)
+        chooser = Chooser(network, plan, tuner, by_templates)
+        choices = chooser.choices()
+        for choice in choices.layers:
+            ways = {way.precision for way in choice.ways}
+            assert ways == ({""} if choice.layer in ("conv2", "conv3") else {"", "float32"})
+        taken = {step.layer: step.way for step in choices.plan.steps}
+        precisions |= {way.precision for way in taken.values()}
+        seconds = {key: answer.seconds or 0 for key, answer in chooser.answers.items()}
+        layouts = Layouts(network, chooser.rows, tuner, seconds)
+        detours_s = sum(chooser.detours.get(key, 0) for key in taken.items())
+        assert choices.changes_s == pytest.approx(changes(layouts, taken) + detours_s)
     assert precisions == {"", "float32"}
 
 
