@@ -113,7 +113,7 @@ def test_agrees_with_onnxruntime(
 ) -> None:
     """Every other one without a matrix unit and on two threads."""
     if plain:
-        monkeypatch.setattr("dlas.systems.tvm.host", without_matrices)
+        monkeypatch.setattr("dlas.systems.tvm.compiling.host", without_matrices)
     assert disagreement(tiny(name, dtype), algorithm, threads=1 + plain) is None
 
 
