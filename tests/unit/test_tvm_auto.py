@@ -3,8 +3,10 @@ was measured is not measured again."""
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Container
 from pathlib import Path
@@ -127,6 +129,44 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path, asked: list[int
     assert again.script() == first.script()
     scheduler(tmp_path, trials=4).arrange([kernel])
     assert asked == [2, 2]
+
+
+def test_what_was_done_is_counted(tmp_path: Path) -> None:
+    first, again = scheduler(tmp_path), scheduler(tmp_path)
+    for each in (first, again):
+        each.arrange([kernel_of()])
+    assert (first.tally.kernels, first.tally.known, first.tally.measured) == (1, 0, 4)
+    assert (again.tally.kernels, again.tally.known, again.tally.measured) == (1, 1, 0)
+    assert first.tally.seconds > again.tally.seconds == 0
+
+
+def test_where_nothing_can_be_kept_a_search_goes_on_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    searched = scheduler(tmp_path / "file" / "auto", trials=2)
+    [ordered] = searched.arrange([kernel_of()])
+    assert is_right(kernel_of(), ordered)
+    (note,) = searched.notes
+    assert note.startswith(f"{tmp_path}/file/auto cannot be used (")
+    assert note.endswith("make it writable, or name another folder in $DLAS_CACHE")
+
+
+def test_a_kernel_that_another_searches_is_waited_for(tmp_path: Path, asked: list[int]) -> None:
+    searched = scheduler(tmp_path, trials=2)
+    place = tmp_path / searched.digest(kernel_of())
+    place.mkdir()
+    other = (place / auto.LOCK).open("w")
+    fcntl.flock(other, fcntl.LOCK_EX)
+    ended = []
+
+    def end() -> None:
+        ended.append(list(asked))
+        (place / auto.SEARCHED).write_text("2")
+        other.close()
+
+    threading.Timer(0.5, end).start()
+    searched.arrange([kernel_of()])
+    assert ended == [[]]
+    assert asked == []
 
 
 def test_a_killed_search_goes_on_from_where_it_was(tmp_path: Path, asked: list[int]) -> None:

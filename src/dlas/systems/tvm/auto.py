@@ -3,6 +3,7 @@
 
     folder/<digest of kernel, target, threads, version>/
         database_workload.json, database_tuning_record.json     MetaSchedule's own
+        lock         of the process that searches
         searched     for how many candidates a search came to its end
         search.log
 
@@ -11,11 +12,13 @@ What is there counts: a search that was killed goes on, one that ended is not re
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import tvm_ffi
@@ -26,23 +29,25 @@ from dlas.layer import distribution_version
 from dlas.places import cache_folder
 from dlas.systems.tvm.auto_search import Search, as_module, has_cost_model, logged
 from dlas.systems.tvm.contest import LIMIT_S, Contest, Contests, Outcome
+from dlas.systems.tvm.lock import locked
 from dlas.systems.tvm.questions import Setting, random_arguments, shape_of
 from dlas.systems.tvm.schedule import MAIN, form_in, is_sum, schedule
+from dlas.systems.tvm.tally import Tally
 from dlas.systems.tvm.template import by_rule, by_template, fresh, opened, primitive_in, weight_of
+from dlas.systems.tvm.tuning import alone
 from dlas.target import Target
 
 #: Goes up when the same kernel gets another space of loop orders.
 REVISION = 1
 #: Processes that build candidates; they time in turns.
 JOBS = 2
-RECORDS, SEARCHED = "database_tuning_record.json", "searched"
+RECORDS, SEARCHED, LOCK = "database_tuning_record.json", "searched", "lock"
 
 
 @dataclass
 class AutoScheduler:
     """``trials``: candidates that are measured of every kernel that holds a layer's sums, those
-    included that ``folder`` knows. ``limit_s``: what building or running one may take. ``notes``:
-    what a reader of the result must know, in sentences."""
+    included that ``folder`` knows. ``limit_s``: what building or running one may take."""
 
     target: Target
     threads: int
@@ -50,13 +55,19 @@ class AutoScheduler:
     folder: Path | None = None
     weight_bytes: int = 0
     limit_s: float = LIMIT_S
-    notes: list[str] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the result must know, in sentences."""
+        return self.tally.notes
 
     def arrange(self, kernels: Sequence[tirx.PrimFunc]) -> list[tirx.PrimFunc]:
         """Each kernel with its loops in the best order found."""
         statuses: Counter[str] = Counter()
         arranged = [self._arranged(kernel, statuses) for kernel in kernels]
-        self.notes += discarded(statuses)
+        self.tally.measured += statuses.total()
+        self.notes.extend(discarded(statuses))
         if statuses and not has_cost_model():
             self.notes.append(
                 "without a cost model candidates were drawn at random: pip install 'dlas[auto]'"
@@ -69,9 +80,18 @@ class AutoScheduler:
         searchable = primitive_in(order) is not None or has_products(order)
         if form_in(order) is not None or not searchable:
             return by_rule(kernel, self.target, self.threads)
-        place = (self.folder or cache_folder() / "auto") / self.digest(kernel)
-        searched = Searched(place, self.notes)
+        place = self.kept / self.digest(kernel)
+        place.mkdir(exist_ok=True)
+        with locked(place / LOCK):  # what another process searches is known when it has ended
+            return self._searched(kernel, Searched(place, self.notes), statuses)
+
+    def _searched(
+        self, kernel: tirx.PrimFunc, searched: Searched, statuses: Counter[str]
+    ) -> tirx.PrimFunc:
+        start, place = time.monotonic(), searched.place
         left = searched.left(self.trials)
+        self.tally.kernels += 1
+        self.tally.known += len(searched.database) > 0
         if left > 0:
             search = Search(self.target, self.threads, partial(self._measured, kernel, statuses))
             seed = 1 + int(place.name[:6], 16) + len(searched.database)
@@ -83,6 +103,7 @@ class AutoScheduler:
                 self.notes.append(f"MetaSchedule cannot search {described(kernel)}: {reason}")
             else:
                 searched.ended(self.trials)
+            self.tally.seconds += time.monotonic() - start
         best = searched.best(kernel)
         if best is not None:
             return best
@@ -91,6 +112,22 @@ class AutoScheduler:
             "usual order"
         )
         return self.usual(kernel)
+
+    @cached_property
+    def kept(self) -> Path:
+        """Where what is measured is kept: a folder of this process only, where there is none."""
+        folder = self.folder or cache_folder() / "auto"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                return folder
+        except OSError as error:
+            self.notes.append(
+                f"{folder} cannot be used ({error}), so what is searched is not kept: make it "
+                "writable, or name another folder in $DLAS_CACHE"
+            )
+            self._scratch = TemporaryDirectory(prefix="dlas-auto-")
+            return Path(self._scratch.name)
 
     @property
     def setting(self) -> Setting:
@@ -141,8 +178,9 @@ class AutoScheduler:
             limit_s=self.limit_s,
         )
         outcomes: dict[int, Outcome] = {}
-        for number, found in contests.hold():
-            outcomes |= dict(zip(shares[number], found[1:], strict=True))
+        with alone():
+            for number, found in contests.hold():
+                outcomes |= dict(zip(shares[number], found[1:], strict=True))
         statuses.update(outcome.status for outcome in outcomes.values())
         return [outcomes[at] for at in range(len(candidates))]
 

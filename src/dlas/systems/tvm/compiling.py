@@ -86,8 +86,8 @@ class Compiling:
         """The templates' kernels with loops as MetaSchedule finds them. Layers on narrow numbers
         are sums in plain order here: their templates' kernels are written out as loops, as those of
         sparse layers are, whose tiles are searched. Templates decide what was left to choose."""
-        tuner = Tuner(setting, self.system.budget)
-        plan = self.settled(network, Tuner(setting, TO_CHOOSE), folder)
+        tuner, chooser = Tuner(setting, self.system.budget), Tuner(setting, TO_CHOOSE)
+        plan = self.settled(network, chooser, folder)
         if network.dtype in NARROW:
             sparse = SparseLayers(setting.target, setting.threads, tuner.choose_tile, tuner.trials)
             module = tuner.together(partial(translate, network, plan, sparse))
@@ -100,7 +100,8 @@ class Compiling:
         def arrange(kernels: Sequence[tirx.PrimFunc]) -> Sequence[tirx.PrimFunc]:
             arranged = scheduler.arrange(kernels)
             tally = tuner.finished()
-            tally.notes += scheduler.notes
+            tally.add(chooser.finished())
+            tally.add(scheduler.tally)
             tally.save(folder)
             return arranged
 

@@ -27,6 +27,17 @@ class Tally(msgspec.Struct):
         for kind in kinds:
             self.failed[kind] = self.failed.get(kind, 0) + 1
 
+    def add(self, other: Tally) -> None:
+        """What was done besides, of other kernels."""
+        self.kernels += other.kernels
+        self.known += other.known
+        self.measured += other.measured
+        for kind, number in other.failed.items():
+            self.failed[kind] = self.failed.get(kind, 0) + number
+        self.late += other.late
+        self.seconds += other.seconds
+        self.notes += [note for note in other.notes if note not in self.notes]
+
     def sentence(self) -> str:
         parts = [
             f"{self.measured} candidates of {self.kernels} kernels measured in "

@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,7 @@ from tvm import tirx
 from dlas.layer import distribution_version
 from dlas.places import cache_folder
 from dlas.systems.tvm.contest import Contests, Outcome
+from dlas.systems.tvm.lock import locked
 from dlas.systems.tvm.questions import Question, Setting, of_dots, of_sparse, of_template
 from dlas.systems.tvm.tally import Tally
 from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in
@@ -313,18 +314,8 @@ def jobs_for(threads: int) -> int:
     return max(1, min(MOST_JOBS, (cpus or 1) // threads)) if threads == 1 else 1
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
+def alone() -> contextlib.AbstractContextManager[None]:
     """One process of the machine measures at a time; without a place for the lock, any."""
-    try:
-        import fcntl
-
+    with contextlib.suppress(OSError):
         cache_folder().mkdir(parents=True, exist_ok=True)
-        lock = (cache_folder() / LOCK).open("w")
-    except (ImportError, OSError):
-        yield
-        return
-    with lock:
-        with contextlib.suppress(OSError):  # of a file system without locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return locked(cache_folder() / LOCK)
