@@ -17,6 +17,7 @@ from functools import cached_property, partial
 
 import msgspec
 import tvm
+import tvm_ffi
 
 from dlas.choices import Choice, Choices, Costed
 from dlas.network import LayerRow, Network
@@ -25,7 +26,7 @@ from dlas.systems.tvm.calls import Call, calls
 from dlas.systems.tvm.detour import detour
 from dlas.systems.tvm.layouts import Layouts
 from dlas.systems.tvm.lower import fused
-from dlas.systems.tvm.questions import Question, of_rule, of_template
+from dlas.systems.tvm.questions import RULE, Question, of_rule, of_template
 from dlas.systems.tvm.schedule import form_in
 from dlas.systems.tvm.template import opened, primitive_in
 from dlas.systems.tvm.tuning import Answer, Tuner
@@ -46,6 +47,8 @@ class Chooser:
     plan: Plan
     tuner: Tuner
     translate: Translate
+    #: By the kernels' structural hashes.
+    kernels: dict[int, Question] = field(default_factory=dict)
     #: Of every way of every layer, as far as known.
     answers: dict[tuple[str, Way], Answer] = field(default_factory=dict)
     #: Seconds of changing to another precision and back; in the answers already.
@@ -84,6 +87,18 @@ class Chooser:
             predicted_s=best.seconds(),
             uniform_s={way.name: module.seconds() for way, module in uniform.items()},
         )
+
+    def question(self, call: Call) -> Question:
+        """Which candidate of a kernel is best; of one that has none to choose from, its time. Most
+        kernels are in several of the networks, and more than once in each."""
+        key = tvm_ffi.structural_hash(call.kernel.without_attr("global_symbol"))
+        if key not in self.kernels:
+            order, setting = opened(call.kernel), self.tuner.setting
+            if form_in(order) is not None and call.layer in self.tuner.formed:
+                return self.tuner.formed[call.layer]
+            ask = of_rule if primitive_in(order) is None else of_template
+            self.kernels[key] = ask(call.kernel, setting)
+        return self.kernels[key]
 
     @cached_property
     def rows(self) -> Mapping[str, LayerRow]:
@@ -168,9 +183,9 @@ class Module:
         module = tuner.together(partial(chooser.translate, chooser.network, plan, tuner))
         questions, others = {}, []
         for call in calls(fused(module, setting.target, setting.threads)):
-            question = question_of(call, tuner)
-            if question is None:
-                others.append(of_rule(call.kernel, setting))
+            question = chooser.question(call)
+            if question.primitive == RULE:
+                others.append(question)
             else:
                 questions[call.layer] = question
         return cls(tuner, plan, questions, others)
@@ -184,14 +199,6 @@ class Module:
 
     def sum(self, questions: Iterable[Question]) -> float:
         return sum(self.tuner.known(question).seconds or 0.0 for question in questions)
-
-
-def question_of(call: Call, tuner: Tuner) -> Question | None:
-    """Which candidate is best for the kernel of a layer; None for a layer by none of ours."""
-    order = opened(call.kernel)
-    if form_in(order) is not None:
-        return tuner.formed.get(call.layer)
-    return of_template(call.kernel, tuner.setting) if primitive_in(order) is not None else None
 
 
 def with_way(step: Step, way: Way | None) -> Step:
