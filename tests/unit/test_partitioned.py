@@ -439,7 +439,12 @@ def test_what_was_found_can_be_read_and_shown(tmp_path: Path) -> None:
         Estimate(0.9, 0.89, 0.91),
         ("openvino is left out for stage 0: it refuses",),
     )
+    assert found.sentence() == (
+        f"{found.candidates[1].label()} of 2 stages; timed: {found.candidates[1].label()} 1.8 ms, "
+        "tvm 2 ms; openvino is left out for stage 0: it refuses"
+    )
     found.save(tmp_path)
+    assert Partitioned().facts(tmp_path) == {"partition": found.sentence()}
     assert open_partition(tmp_path) == found
     assert found.text().splitlines() == [
         "stage  MMACs            tvm       openvino  layers",

@@ -99,6 +99,9 @@ class Partitioned(System, frozen=True, kw_only=True):
         partition = found.partition
         msgspec.structs.replace(partition, notes=(*notes, *partition.notes)).save(folder)
 
+    def facts(self, folder: Path) -> dict[str, str]:
+        return {"partition": open_partition(folder).sentence()}
+
     def load(self, folder: Path) -> Run:
         runs = []
         for part in open_partition(folder).parts:

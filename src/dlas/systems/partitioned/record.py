@@ -86,6 +86,14 @@ class Partition(msgspec.Struct, frozen=True):
     def parts(self) -> tuple[Part, ...]:
         return self.candidates[self.chosen].parts
 
+    def sentence(self) -> str:
+        """``tvm 0–4, openvino 5 of 6 stages; timed: tvm 1.2 ms, …``, the fastest first."""
+        timed = sorted(self.candidates, key=lambda each: each.measured_s.value)
+        times = ", ".join(f"{each.label()} {1e3 * each.measured_s.value:.3g} ms" for each in timed)
+        chosen = self.candidates[self.chosen]
+        share = f"of {len(self.stages)} stages" if chosen.is_mixed else "runs all of it"
+        return "; ".join([f"{chosen.label()} {share}", f"timed: {times}", *self.notes])
+
     def save(self, folder: Path) -> None:
         (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
 
