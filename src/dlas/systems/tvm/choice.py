@@ -71,8 +71,7 @@ class Chooser:
         self.detours = self.detours_of(questions)
         self.measure(questions, list(uniform.values()))
         self.answers = {key: self.known(key, question) for key, question in questions.items()}
-        seconds = {key: answer.seconds for key, answer in self.answers.items() if answer.seconds}
-        layouts = Layouts(self.network, self.rows, self.tuner, seconds)
+        layouts = Layouts(self.network, self.rows, self.tuner, self.believed())
         taken = {step.layer: usual(step) for step in steps} | layouts.best()
         best = Module.of(self, self.taking(taken))
         self.tuner.answer([*best.questions.values()])
@@ -87,6 +86,15 @@ class Chooser:
             predicted_s=best.seconds(),
             uniform_s={way.name: module.seconds() for way, module in uniform.items()},
         )
+
+    def believed(self) -> dict[tuple[str, Way], float]:
+        """Seconds of ways that may be taken: where some of a layer were measured, of those."""
+        measured = {layer for (layer, _), answer in self.answers.items() if answer.measured}
+        return {
+            (layer, way): answer.seconds
+            for (layer, way), answer in self.answers.items()
+            if answer.seconds and (answer.measured or layer not in measured)
+        }
 
     def question(self, call: Call) -> Question:
         """Which candidate of a kernel is best; of one that has none to choose from, its time. Most
@@ -134,7 +142,12 @@ class Chooser:
         self, questions: Mapping[tuple[str, Way], Question], modules: Sequence[Module]
     ) -> None:
         """The ways than which no other of their layer is surely faster; first two candidates of
-        each, then, with the time that is left, more of those that are not far behind."""
+        each, the usual way's before, then, with the time that is left, more of those that are not
+        far behind."""
+        usual_ones = [
+            questions[k] for s in self.plan.steps if (k := (s.layer, usual(s))) in questions
+        ]
+        self.tuner.answer(usual_ones, most=2)
         self.tuner.answer(self.hopeful(questions, SURE, 0.0), most=2)
         self.tuner.answer([each for module in modules for each in module.others], fewest=1)
         self.tuner.answer(self.hopeful(questions, SURE, CLOSE))
