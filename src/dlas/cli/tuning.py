@@ -204,11 +204,13 @@ def _of_primitive(records: Sequence[Record], primitive: str) -> list[Record]:
     from dlas.layer import did_you_mean
 
     names = {each.primitive for each in records}
-    words = names | {name.split()[0] for name in names}
+    words = names | {name.rsplit(" ", 1)[0] for name in names}
     if primitive not in words:
         near = did_you_mean(primitive, words) if words else ""
         raise InputError(f"there are no records of {primitive!r}{near}")
-    return [each for each in records if primitive in (each.primitive, each.primitive.split()[0])]
+    return [
+        each for each in records if primitive in (each.primitive, each.primitive.rsplit(" ", 1)[0])
+    ]
 
 
 def _of_kernel(records: Sequence[Record], prefix: str) -> list[Record]:
