@@ -289,11 +289,13 @@ def test_the_least_of_all_is_taken(kind: str, seed: int) -> None:
     for taken in itertools.product(*layers.values()):
         ways = dict(zip(layers, taken, strict=True))
         totals[taken] = sum(seconds[key] for key in ways.items()) + changes(layouts, ways)
-    found = tuple(Way(s.primitive, s.format) for s in choices.plan.steps)
-    assert totals[found] == pytest.approx(min(totals.values()))
-    taken = dict(zip(layers, found, strict=True))
-    assert choices.changes_s == pytest.approx(changes(layouts, taken))
-    assert choices.predicted_s > choices.others_s
+    solved = {layer: ways[0] for layer, ways in layers.items()} | layouts.best()
+    assert totals[tuple(solved.values())] == pytest.approx(min(totals.values()))
+    found = {step.layer: step.way for step in choices.plan.steps}
+    # What is fused differs with the ways: one for all may be faster yet, and then it is taken.
+    assert found == solved or choices.predicted_s == min(choices.uniform_s.values())
+    assert choices.changes_s == pytest.approx(changes(layouts, found))
+    assert choices.others_s < choices.predicted_s <= min(choices.uniform_s.values())
 
 
 def few_ways(plan: Plan) -> Plan:

@@ -76,6 +76,10 @@ class Chooser:
         best = Module.of(self, self.taking(taken))
         self.tuner.answer([*best.questions.values()])
         self.tuner.answer(best.others, fewest=1)
+        # What is fused differs, and so does what is no layer: one way for all may yet be faster.
+        whole = [best, *(each for each in uniform.values() if each.is_measured())]
+        best = min(whole, key=Module.seconds)
+        taken = {step.layer: step.way for step in best.plan.steps}
         changes_s = layouts.changes_s(taken)
         changes_s += sum(self.detours.get(key, 0.0) for key in taken.items())
         return Choices(
@@ -202,6 +206,9 @@ class Module:
             else:
                 questions[call.layer] = question
         return cls(tuner, plan, questions, others)
+
+    def is_measured(self) -> bool:
+        return all(map(self.tuner.is_measured, (*self.questions.values(), *self.others)))
 
     def seconds(self) -> float:
         """Of one inference, as known or predicted: all kernels, one after another."""

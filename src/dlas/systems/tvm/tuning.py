@@ -162,6 +162,9 @@ class Tuner:
             found = self.answers[question.kernel] = self._search(question).answer()
         return found
 
+    def is_measured(self, question: Question) -> bool:
+        return self.known(question).measured
+
     def expected(self, question: Question) -> tuple[float, float]:
         """The logarithm of the best candidate's seconds, and its standard deviation."""
         search = self._search(question)
