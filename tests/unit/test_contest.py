@@ -25,8 +25,9 @@ pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'
 from tuning_kernels import calling, contest, convolution, filled, kernels, storing
 
 from dlas.systems.tvm import contest as contests_module
-from dlas.systems.tvm.contest import Contest, Contests, Outcome, agree
+from dlas.systems.tvm.contest import Contests
 from dlas.systems.tvm.questions import Setting, of_rule
+from dlas.systems.tvm.trial import Contest, Outcome, agree
 from dlas.target import host
 
 

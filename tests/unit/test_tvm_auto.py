@@ -29,12 +29,13 @@ quick_import("tvm")
 from dlas.systems.tvm import auto, auto_search  # noqa: E402
 from dlas.systems.tvm.auto import AutoScheduler  # noqa: E402
 from dlas.systems.tvm.blocked import translate_blocked  # noqa: E402
-from dlas.systems.tvm.contest import Contest, Contests  # noqa: E402
+from dlas.systems.tvm.contest import Contests  # noqa: E402
 from dlas.systems.tvm.frontend import translate  # noqa: E402
 from dlas.systems.tvm.lower import build, fused, kernels_of  # noqa: E402
 from dlas.systems.tvm.schedule import form_in  # noqa: E402
 from dlas.systems.tvm.sparse import SparseLayers  # noqa: E402
 from dlas.systems.tvm.template import by_rule, opened, primitive_in  # noqa: E402
+from dlas.systems.tvm.trial import Contest  # noqa: E402
 
 CASES = ("spatial_pack", "gemm", "direct", "winograd")
 

@@ -12,9 +12,9 @@ from tvm import te, tirx
 from dlas.layer import member
 from dlas.systems.tvm.blocked import translate_blocked
 from dlas.systems.tvm.calls import calls
-from dlas.systems.tvm.contest import Contest
 from dlas.systems.tvm.lower import fused
 from dlas.systems.tvm.questions import Question, Setting, of_template
+from dlas.systems.tvm.trial import Contest
 from dlas.target import host
 from dlas.testing.networks import tiny
 

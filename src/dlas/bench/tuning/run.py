@@ -60,7 +60,8 @@ class TuningBench:
     def auto(self, one: Measured, row: LayerRow) -> AutoRow:
         """MetaSchedule on this layer, its best and ours timed in turns."""
         from dlas.systems.tvm.auto import AutoScheduler
-        from dlas.systems.tvm.contest import Contest, Contests
+        from dlas.systems.tvm.contest import Contests
+        from dlas.systems.tvm.trial import Contest
 
         question, start = one.layer.question, time.monotonic()
         scheduler = AutoScheduler(host(), 1, self.auto_trials, weight_bytes=one.layer.weight_bytes)

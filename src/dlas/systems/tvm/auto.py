@@ -28,12 +28,13 @@ from tvm.s_tir import meta_schedule as ms
 from dlas.layer import distribution_version
 from dlas.places import cache_folder
 from dlas.systems.tvm.auto_search import Search, as_module, has_cost_model, logged
-from dlas.systems.tvm.contest import LIMIT_S, Contest, Contests, Outcome
+from dlas.systems.tvm.contest import LIMIT_S, Contests
 from dlas.systems.tvm.lock import locked
 from dlas.systems.tvm.questions import Setting, random_arguments, shape_of
 from dlas.systems.tvm.schedule import MAIN, form_in, is_sum, schedule
 from dlas.systems.tvm.tally import Tally
 from dlas.systems.tvm.template import by_rule, by_template, fresh, opened, primitive_in, weight_of
+from dlas.systems.tvm.trial import Contest, Outcome
 from dlas.systems.tvm.tuning import alone
 from dlas.target import Target
 

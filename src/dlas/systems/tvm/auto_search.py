@@ -24,10 +24,10 @@ from tvm import tirx
 from tvm.s_tir import meta_schedule as ms
 from tvm.s_tir.meta_schedule import schedule_rule as rules
 
-from dlas.systems.tvm.contest import Outcome
 from dlas.systems.tvm.lower import llvm_target
 from dlas.systems.tvm.schedule import MAIN
 from dlas.systems.tvm.template import fresh
+from dlas.systems.tvm.trial import Outcome
 from dlas.target import Target
 
 #: Candidates that are drawn, built and measured together. The cost model is taught after each such

@@ -23,63 +23,25 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import cycle, islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-import numpy as np
-import tvm
-from numpy.typing import NDArray
-from tvm import tirx
 
-from dlas.systems.tvm.lower import compiled
+from dlas.systems.tvm.trial import Contest, Outcome, Trial
 from dlas.target import Target
 from dlas.target.amx import use_matrix_registers
 from dlas.target.processes import die_with_parent
 from dlas.tuning.record import Status
 
-#: Candidates take turns, so that what else the machine does falls on all of them alike.
-ROUNDS, SHORTEST_S = 5, 1e-3
-#: A candidate whose first call takes so many times the fastest one's is not timed further.
-HOPELESS = 4.0
-CALLS = 4
 #: Seconds that building a candidate, or calling it, may take.
 LIMIT_S = 30.0
 #: What a child may hold beyond what it had when it began.
 MEMORY_BYTES = 8 << 30
-#: Two candidates agree when they differ by less, over the largest output: sums of another order,
-#: rounded to the type of the output.
-AGREE = {"float32": 1e-3, "float16": 2e-2}
-#: Of integers, and of bfloat16 as its bits: one step.
-STEP = 1.0
-
-Arguments = Sequence[Sequence[Any]]
-
-
-@dataclass(frozen=True)
-class Contest:
-    """``candidates``: each makes its kernel, loops in order. ``plain``: makes the first one's in
-    the order of its definition, which decides where candidates differ. ``arguments``: what a
-    candidate is called with in turns, the output last; ``shared``: the first one's are everybody's.
-    """
-
-    candidates: Sequence[Callable[[], tirx.PrimFunc]]
-    plain: Callable[[], tirx.PrimFunc]
-    arguments: Callable[[int], Arguments]
-    shared: bool = True
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """``seconds`` of one call, the shortest round's mean; None unless ``status`` is "ok"."""
-
-    status: Status
-    seconds: float | None = None
-    note: str = ""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -249,112 +211,18 @@ class Contests:
     def _work(self, pipe: Connection) -> None:
         while True:
             number, candidates = msgspec.json.decode(pipe.recv_bytes(), type=tuple[int, list[int]])
-            outcomes = self._contest(self.contests[number], candidates, pipe)
+            contest, first = self.contests[number], candidates[0]
+
+            def say(at: int, ready: bool = False) -> None:
+                pipe.send_bytes(msgspec.json.encode(Event(at=at, ready=ready)))
+
+            def wait_for_turn(first: int = first, say: Any = say) -> None:
+                say(first, ready=True)
+                pipe.recv_bytes()
+
+            trial = Trial(contest, self.target, self.threads, say, wait_for_turn)
+            outcomes = trial.outcomes(candidates)
             pipe.send_bytes(msgspec.json.encode(Event(outcomes=outcomes)))
-
-    def _contest(
-        self, contest: Contest, candidates: Sequence[int], pipe: Connection
-    ) -> dict[int, Outcome]:
-        def say(at: int, ready: bool = False) -> None:
-            pipe.send_bytes(msgspec.json.encode(Event(at=at, ready=ready)))
-
-        given: dict[int, Arguments] = {}
-        built, answers, first = {}, {}, {}
-        for at in candidates:
-            say(at)
-            kernel = built[at] = self.built(contest.candidates[at]())
-            same = contest.shared and bool(given)
-            given[at] = given[candidates[0]] if same else contest.arguments(at)
-            answers[at] = answer(kernel, given[at][0])
-            first[at] = once(kernel, given[at][0])
-        outcomes = {
-            at: Outcome("wrong", None, "it computes something else than the kernel's definition")
-            for at in self._wrong(contest, answers)
-        }
-        right = [at for at in candidates if at not in outcomes]
-        best = min((first[at] for at in right), default=0.0)
-        timed = [at for at in right if first[at] <= HOPELESS * best]
-        outcomes |= {at: Outcome("ok", first[at]) for at in right}
-        say(candidates[0], ready=True)
-        pipe.recv_bytes()
-        runs = {at: Turn(built[at], given[at], max(first[at], 1e-7)) for at in timed}
-        for _ in range(ROUNDS):
-            for at, run in runs.items():
-                say(at)
-                run()
-        return outcomes | {at: Outcome("ok", run.shortest) for at, run in runs.items()}
-
-    def _wrong(self, contest: Contest, answers: dict[int, NDArray[Any]]) -> list[int]:
-        """The candidates whose answer is not that of the definition. It is asked, being slow, only
-        where they do not all agree on finite numbers, or one of several is left."""
-        first, *others = answers.values()
-        alone = not others and len(contest.candidates) > 1
-        if not alone and is_finite(first) and all(agree(each, first) for each in others):
-            return []
-        truth = answer(self.built(contest.plain()), contest.arguments(0)[0])
-        return [at for at, each in answers.items() if not agree(each, truth)]
-
-    def built(self, main: tirx.PrimFunc) -> Callable[..., None]:
-        """A kernel with its loops in order, to be called here. Code that checks its arguments takes
-        longer to compile than the loops."""
-        with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-            main = main.with_attr("global_symbol", "main")
-            module = compiled(tvm.IRModule({"main": main}), self.target, self.threads)
-        found: Callable[..., None] = module.jit()["main"]
-        return found
-
-
-class Turn:
-    """A candidate's turns: each calls it for ``SHORTEST_S`` or so, with the next arguments."""
-
-    def __init__(self, kernel: Callable[..., None], arguments: Arguments, usual_s: float) -> None:
-        self.kernel, self.given = kernel, cycle(arguments)
-        self.calls = min(max(math.ceil(SHORTEST_S / usual_s), 2), 10_000)
-        self.shortest = math.inf
-
-    def __call__(self) -> None:
-        start = time.perf_counter()
-        for given in islice(self.given, self.calls):
-            self.kernel(*given)
-        self.shortest = min(self.shortest, (time.perf_counter() - start) / self.calls)
-
-
-def once(kernel: Callable[..., None], given: Sequence[Any]) -> float:
-    """The shortest of a few calls: one alone may be interrupted for milliseconds."""
-    shortest = math.inf
-    for _ in range(CALLS):
-        start = time.perf_counter()
-        kernel(*given)
-        shortest = min(shortest, time.perf_counter() - start)
-    return shortest
-
-
-def answer(kernel: Callable[..., None], given: Sequence[Any]) -> NDArray[Any]:
-    """What it writes, where before nothing sensible was."""
-    output = given[-1]
-    held = output.numpy()
-    poison = np.full_like(held, np.nan if held.dtype.kind == "f" else 77)
-    *inputs, _ = given
-    written = tvm.runtime.tensor(poison)
-    kernel(*inputs, written)
-    return written.numpy()  # type: ignore[no-any-return]
-
-
-def agree(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """What is not finite has no size to compare: it is to be so in both."""
-    tolerance = AGREE.get(str(a.dtype))
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    if tolerance is None:
-        return bool((np.abs(x - y) <= STEP).all())
-    finite = np.isfinite(x)
-    if (finite != np.isfinite(y)).any():
-        return False
-    x, y = x[finite], y[finite]
-    return bool(np.abs(x - y).max(initial=0) <= tolerance * max(np.abs(y).max(initial=0), 1e-30))
-
-
-def is_finite(a: NDArray[Any]) -> bool:
-    return bool(np.isfinite(a.astype(np.float64)).all())
 
 
 def limit_memory() -> None:

@@ -15,9 +15,9 @@ import tvm
 from numpy.typing import NDArray
 from tvm import tirx
 
-from dlas.systems.tvm.contest import Arguments, Contest
 from dlas.systems.tvm.pages import in_huge_pages
 from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in, weight_of
+from dlas.systems.tvm.trial import Arguments, Contest
 from dlas.target import Target
 
 if TYPE_CHECKING:

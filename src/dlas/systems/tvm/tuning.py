@@ -19,11 +19,12 @@ from tvm import tirx
 
 from dlas.layer import distribution_version
 from dlas.places import cache_folder
-from dlas.systems.tvm.contest import Contests, Outcome
+from dlas.systems.tvm.contest import Contests
 from dlas.systems.tvm.lock import locked
 from dlas.systems.tvm.questions import Question, Setting, of_dots, of_sparse, of_template
 from dlas.systems.tvm.tally import Tally
 from dlas.systems.tvm.template import by_rule, by_template, opened, primitive_in
+from dlas.systems.tvm.trial import Outcome
 from dlas.target import Target
 from dlas.tuning.model import CostModel, Prediction
 from dlas.tuning.record import Place, Record, machine_name
