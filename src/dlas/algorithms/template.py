@@ -26,6 +26,9 @@ class TemplatePrimitive(Primitive, frozen=True, kw_only=True):
     #: Whether it multiplies by vectors of weights (…, ci, b) that are worth prefetching.
     streams_weights: ClassVar[bool] = False
 
+    #: Numbers of its packed weights for each weight of the layer.
+    expansion: ClassVar[float] = 1.0
+
     @property
     def stage(self) -> str:
         return f"{self.name}_template"

@@ -46,6 +46,7 @@ class Winograd(BlockedPrimitive, frozen=True, kw_only=True):
     fallback: ClassVar[str] = "spatial_pack"
     takes_plain: ClassVar[bool] = False
     outputs: ClassVar[int] = 2
+    expansion: ClassVar[float] = 16 / 9
     #: Of transformed weights; None: that of the weights.
     precision: ClassVar[str | None] = None
     #: Bᵀ (α × α), G (α × 3) and Aᵀ (m × α).
@@ -210,6 +211,7 @@ class Winograd4(Winograd, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "winograd4"
     outputs: ClassVar[int] = 4
+    expansion: ClassVar[float] = 36 / 9
     precision: ClassVar[str | None] = "float32"
     to_tiles: ClassVar[tuple[tuple[float, ...], ...]] = (
         (4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0),

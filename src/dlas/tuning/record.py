@@ -34,7 +34,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """``kernel``: a digest of all that is computed, and under which conditions (threads, where
     weights come from). ``primitive``: whose candidate it is, such as "spatial_pack" or "gemm int8".
     ``workload`` and ``knobs``: numbers that tell the kernel, and the candidate, from others.
-    ``estimate``: the primitive's own, in multiply-adds. ``seconds``: the shortest run; None unless
+    ``estimate``: the primitive's own, in multiply-adds. ``seconds``: of a call; None unless
     ``status`` is "ok". ``created``: seconds since 1970. ValueError for what cannot be."""
 
     kernel: str

@@ -14,7 +14,7 @@ from typing import Any
 
 from dlas.bench.cases import build
 from dlas.bench.tuning.rows import SINGLE, FaultRow, NetworkRow
-from dlas.choices import Choices, open_choices
+from dlas.choices import open_choices
 from dlas.errors import DlasError
 from dlas.executable import compile_network
 from dlas.hardware.base import Hardware
@@ -25,6 +25,7 @@ from dlas.measure.statistics import paired_ratio
 from dlas.network import Network
 from dlas.systems.tvm import Tvm
 from dlas.systems.tvm.tally import Tally, open_tally
+from dlas.target import host
 from dlas.tuning.record import Record
 from dlas.tuning.store import TuningStore
 
@@ -61,8 +62,11 @@ def network_rows(
             for algorithm, one in made.items()
         }
         interleave.measure(timed, outcomes.__setitem__)
-        choices = open_choices(made[BEST].folder) if BEST in made else None
-        return [*rows_of(name, made, outcomes, choices), *faults]
+        foreseen = {
+            algorithm: predicted_s(network, algorithm, one.folder)
+            for algorithm, one in made.items()
+        }
+        return [*rows_of(name, made, outcomes, foreseen), *faults]
 
 
 def make(network: Network, algorithm: str, folder: Path) -> Made:
@@ -74,7 +78,7 @@ def make(network: Network, algorithm: str, folder: Path) -> Made:
 
 
 def rows_of(
-    name: str, made: dict[str, Made], outcomes: dict[str, Outcome], choices: Choices | None
+    name: str, made: dict[str, Made], outcomes: dict[str, Outcome], foreseen: dict[str, float]
 ) -> Iterator[NetworkRow | FaultRow]:
     best = outcomes.get(BEST)
     for algorithm, outcome in outcomes.items():
@@ -88,7 +92,7 @@ def rows_of(
             algorithm=algorithm,
             median_s=median_s,
             ci95_s=(interval[0], interval[1]),
-            predicted_s=predicted(choices, algorithm),
+            predicted_s=foreseen[algorithm],
             over_best=over(outcome, best) if isinstance(best, Observation) else None,
             tuning_s=one.tally.seconds,
             measured=one.tally.measured,
@@ -96,10 +100,20 @@ def rows_of(
         )
 
 
-def predicted(choices: Choices | None, algorithm: str) -> float | None:
-    if choices is None:
-        return None
-    return choices.predicted_s if algorithm == BEST else choices.uniform_s.get(algorithm)
+def predicted_s(network: Network, algorithm: str, folder: Path) -> float:
+    """The sum of its kernels' times, as they were measured while networks were tuned."""
+    from dlas.systems.tvm.choice import Chooser, Module
+    from dlas.systems.tvm.compiling import by_templates, weight_bytes
+    from dlas.systems.tvm.questions import Setting
+    from dlas.systems.tvm.tuning import Tuner
+
+    planner: Any = member("algorithms", algorithm)()
+    chosen = open_choices(folder)
+    plan = chosen.plan if chosen else planner.plan(network)
+    tuner = Tuner(Setting(host(), 1, weight_bytes(network)), Tvm(tuning="template").budget)
+    module = Module.of(Chooser(network, plan, tuner, by_templates), plan)
+    tuner.answer(module.others, fewest=1)
+    return module.seconds()
 
 
 def over(outcome: Observation, best: Observation) -> float:

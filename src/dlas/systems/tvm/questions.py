@@ -6,12 +6,13 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tvm
+import tvm_ffi
 from numpy.typing import NDArray
 from tvm import tirx
 
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from dlas.algorithms.dot.kernel import Kernel as DotKernel
     from dlas.algorithms.sparse.kernel import Kernel as SparseKernel
 
-#: Copies of a kernel's weights: no more, and of no more than so many bytes, beyond every cache.
-COPIES, COPIED_BYTES = 32, 64 << 20
+#: Copies of a kernel's weights, no more, and the bytes that they are spread over at most: beyond
+#: what caches hold of a network's weights from one inference to the next.
+COPIES, SPREAD_BYTES = 256, 128 << 20
+#: What generated code assumes of every tensor.
+ALIGNMENT = 64
 #: Multiply-adds in the time that a kernel without a primitive takes for each number it touches.
 PER_ELEMENT = 10.0
 #: What stands for the primitive of a kernel that has none.
@@ -59,9 +63,14 @@ class Setting:
         text = "\0".join((*parts, str(self.threads), str(self.cold)))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def copies(self, weight_bytes: int) -> int:
-        held = min(self.weight_bytes, COPIED_BYTES) // max(weight_bytes, 1)
-        return min(held, COPIES) or 1
+    def places(self, weight_bytes: int) -> list[int]:
+        """Where copies of a kernel's weights begin, in bytes: as far apart as the network's weights
+        are spread."""
+        held = -(-max(weight_bytes, 1) // ALIGNMENT) * ALIGNMENT
+        spread = min(self.weight_bytes, SPREAD_BYTES)
+        number = max(1, min(spread // held, COPIES))
+        step = max(held, spread // number // ALIGNMENT * ALIGNMENT)
+        return [index * step for index in range(number)]
 
 
 @dataclass(frozen=True)
@@ -106,8 +115,13 @@ def of_template(kernel: tirx.PrimFunc, setting: Setting) -> Question:
         estimates,
         [partial(by_template, kernel, each, setting.threads) for each in knobs],
         lambda _: kernel,
-        partial(random_arguments, kernel, setting, weight_of(order)),
+        partial(random_arguments, kernel, packed(setting, primitive), weight_of(order)),
     )
+
+
+def packed(setting: Setting, primitive: Any) -> Setting:
+    """With as many bytes of weights as a network has whose layers all pack them so."""
+    return replace(setting, weight_bytes=int(primitive.expansion * setting.weight_bytes))
 
 
 def of_rule(kernel: tirx.PrimFunc, setting: Setting) -> Question:
@@ -196,13 +210,28 @@ def random_arguments(
 
 
 def with_copies(given: Sequence[Array], weight: int | None, setting: Setting) -> Arguments:
-    with in_huge_pages():
-        same = tensors(given)
-        if weight is None:
-            return [same]
-        number = setting.copies(given[weight].nbytes)
-        copies = [tensors([given[weight]]) for _ in range(number)]
-    return [[*same[:weight], *copy, *same[weight + 1 :]] for copy in copies]
+    """In every call other weights: the same numbers elsewhere, in memory that all of a process's
+    kernels share and so find cold."""
+    same = tensors(given)
+    if weight is None:
+        return [same]
+    values = np.ascontiguousarray(given[weight])
+    copies = []
+    for place in setting.places(values.nbytes):
+        room = memory(place + values.nbytes)[place : place + values.nbytes]
+        copy = room.view(values.dtype).reshape(values.shape)
+        copy[...] = values
+        copies.append(tvm_ffi.from_dlpack(copy))
+    return [[*same[:weight], copy, *same[weight + 1 :]] for copy in copies]
+
+
+def memory(least: int, held: list[NDArray[np.uint8]] = []) -> NDArray[np.uint8]:  # noqa: B006
+    """At least so many bytes, the same ones every time unless they are too few."""
+    if not held or held[-1].nbytes < least:
+        with in_huge_pages():
+            whole = np.zeros(max(least, SPREAD_BYTES) + ALIGNMENT, np.uint8)
+        held[:] = [whole[-whole.ctypes.data % ALIGNMENT :]]
+    return held[-1]
 
 
 def tensors(given: Sequence[Array]) -> list[Any]:

@@ -4,8 +4,9 @@ turns. See ``contest.py`` for what becomes of one that crashes, hangs or takes t
 from __future__ import annotations
 
 import math
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -20,8 +21,10 @@ from dlas.systems.tvm.lower import compiled
 from dlas.target import Target
 from dlas.tuning.record import Status
 
-#: Candidates take turns, so that what else the machine does falls on all of them alike.
-ROUNDS, SHORTEST_S = 5, 1e-3
+#: Candidates take turns, call by call where a call is long enough to be timed: so what else the
+#: machine does falls on all of them alike, and each finds the caches and the predictors as another
+#: kernel has left them, as in a network.
+ROUNDS, SHORTEST_S = 15, 2e-5
 #: A candidate is called so often before it is timed. One whose shortest call takes so many times
 #: the fastest one's is not timed further.
 CALLS, HOPELESS = 4, 4.0
@@ -48,7 +51,7 @@ class Contest:
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """``seconds`` of one call, the shortest round's mean; None unless ``status`` is "ok"."""
+    """``seconds`` of one call, the median of the rounds; None unless ``status`` is "ok"."""
 
     status: Status
     seconds: float | None = None
@@ -86,12 +89,14 @@ class Trial:
         timed = [at for at in right if first[at] <= HOPELESS * best]
         outcomes |= {at: Outcome("ok", first[at]) for at in right}
         self.wait()
-        runs = {at: Turn(built[at], given[at], max(first[at], 1e-7)) for at in timed}
+        # Of what candidates share none is given what another has just read.
+        turns = {id(given[at]): cycle(given[at]) for at in timed}
+        runs = {at: Turn(built[at], turns[id(given[at])], max(first[at], 1e-7)) for at in timed}
         for _ in range(ROUNDS):
             for at, run in runs.items():
                 self.say(at)
                 run()
-        return outcomes | {at: Outcome("ok", run.shortest) for at, run in runs.items()}
+        return outcomes | {at: Outcome("ok", run.seconds) for at, run in runs.items()}
 
     def wrong(self, answers: dict[int, NDArray[Any]]) -> list[int]:
         """The candidates whose answer is not that of the definition. It is asked, being slow, only
@@ -116,16 +121,23 @@ class Trial:
 class Turn:
     """A candidate's turns: each calls it for ``SHORTEST_S`` or so, with the next arguments."""
 
-    def __init__(self, kernel: Callable[..., None], arguments: Arguments, usual_s: float) -> None:
-        self.kernel, self.given = kernel, cycle(arguments)
-        self.calls = min(max(math.ceil(SHORTEST_S / usual_s), 2), 10_000)
-        self.shortest = math.inf
+    def __init__(
+        self, kernel: Callable[..., None], given: Iterator[Sequence[Any]], usual_s: float
+    ) -> None:
+        self.kernel, self.given = kernel, given
+        self.calls = min(math.ceil(SHORTEST_S / usual_s), 1000)
+        self.times: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        """Of a call, as usual: the shortest one is not what a network takes."""
+        return statistics.median(self.times)
 
     def __call__(self) -> None:
         start = time.perf_counter()
         for given in islice(self.given, self.calls):
             self.kernel(*given)
-        self.shortest = min(self.shortest, (time.perf_counter() - start) / self.calls)
+        self.times.append((time.perf_counter() - start) / self.calls)
 
 
 def once(kernel: Callable[..., None], given: Sequence[Any]) -> float:
