@@ -76,8 +76,9 @@ class Chooser:
         best = Module.of(self, self.taking(taken))
         self.tuner.answer([*best.questions.values()])
         self.tuner.answer(best.others, fewest=1)
-        # What is fused differs, and so does what is no layer: one way for all may yet be faster.
-        whole = [best, *(each for each in uniform.values() if each.is_measured())]
+        # What is fused differs, and so does what is no layer: another whole may yet be faster.
+        others = [Module.of(self, self.taking({})), *uniform.values()]
+        whole = [best, *(each for each in others if each.is_measured())]
         best = min(whole, key=Module.seconds)
         taken = {step.layer: step.way for step in best.plan.steps}
         changes_s = layouts.changes_s(taken)
