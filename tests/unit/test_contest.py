@@ -25,6 +25,7 @@ pytest.importorskip("tvm", reason="tvm is not installed: pip install 'dlas[tvm]'
 from tuning_kernels import calling, contest, convolution, filled, kernels, storing
 
 from dlas.systems.tvm import contest as contests_module
+from dlas.systems.tvm import trial
 from dlas.systems.tvm.contest import Contests
 from dlas.systems.tvm.questions import Setting, of_rule
 from dlas.systems.tvm.trial import Contest, Outcome, agree
@@ -124,7 +125,7 @@ def test_a_crash_while_they_take_turns() -> None:
     left again."""
     made = 0
 
-    class Crashing(contests_module.Turn):
+    class Crashing(trial.Turn):
         def __init__(self, *given: Any) -> None:
             nonlocal made
             super().__init__(*given)
@@ -137,7 +138,7 @@ def test_a_crash_while_they_take_turns() -> None:
             super().__call__()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contests_module, "Turn", Crashing)
+        patch.setattr(trial, "Turn", Crashing)
         outcomes = held(contest([0, 1, 2]))[0]
     assert statuses(outcomes) == ["ok", "crashed", "crashed"]
 
@@ -209,7 +210,7 @@ def test_two_at_once() -> None:
 def test_one_is_timed_at_a_time(tmp_path: Path) -> None:
     spans = tmp_path / "spans"
 
-    class Slow(contests_module.Turn):
+    class Slow(trial.Turn):
         def __call__(self) -> None:
             begin = time.monotonic()
             super().__call__()
@@ -218,7 +219,7 @@ def test_one_is_timed_at_a_time(tmp_path: Path) -> None:
                 file.write(f"{begin} {time.monotonic()} {os.getpid()}\n")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contests_module, "Turn", Slow)
+        patch.setattr(trial, "Turn", Slow)
         held(*(contest([0, 1]) for _ in range(4)), jobs=3)
     timed = sorted(tuple(map(float, line.split())) for line in spans.read_text().splitlines())
     assert len({pid for *_, pid in timed}) > 1
@@ -302,7 +303,8 @@ def test_threads_after_this_process_has_used_them() -> None:
     """A forked process has none of its parent's threads."""
     given = contest([0, 1, 2], threads=2)
     contests = Contests([given], host(), 2)
-    kernel = contests.built(given.candidates[0]())
+    alone = trial.Trial(given, host(), 2, lambda at: None, lambda: None)
+    kernel = alone.built(given.candidates[0]())
     for _ in range(3):
         kernel(*given.arguments(0)[0])
     assert statuses(dict(contests.hold())[0]) == ["ok"] * 3
