@@ -47,7 +47,9 @@ CONTENDERS = [
     (system, algorithm, {}, DTYPES if algorithm in ROUNDS else WITHOUT_BFLOAT16)
     for system in table("systems")
     for algorithm in member("systems", system).algorithms  # type: ignore[attr-defined]
-] + [("tvm", "cheapest", *TEMPLATE)]
+    if algorithm != "planned"  # a file's, tested on its own
+    and member("systems", system)().combines(algorithm) is None  # type: ignore[attr-defined]
+] + [("tvm", "cheapest", *TEMPLATE), ("tvm", "best", *TEMPLATE)]
 
 COMPILE = """
 import json, sys
