@@ -31,8 +31,8 @@ class Quality(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Methods:
-    """``others``: what is known of other layers, by the name of the method that knows it. A layer
-    of the same loops with something else fused to it is another layer."""
+    """``every``: the layers that methods may learn from. One of the same loops with something else
+    fused to it is another layer."""
 
     every: Sequence[Measured]
 

@@ -16,7 +16,8 @@ from dlas.tuning.record import Record
 @dataclass(frozen=True)
 class Measured:
     """``records``: of the candidates, cheapest estimate first; those that failed are among them.
-    ``wall_s``: of building and timing one, processes side by side reckoned as one after another."""
+    ``wall_s``: of building and timing one, the mean up to this layer, processes side by side
+    reckoned as one after another."""
 
     layer: Layer
     records: Sequence[Record]
@@ -39,17 +40,16 @@ def measured(
     chosen = [some_of(len(layer.question.knobs), most) for layer in layers]
     contests = [layer.question.contest(few) for layer, few in zip(layers, chosen, strict=True)]
     jobs, place = jobs_for(1), place_of(host())
-    start, done, times = time.monotonic(), 0, dict.fromkeys(range(len(layers)), 0.0)
+    start, candidates = time.monotonic(), 0
     held = Contests(contests, host(), 1, jobs)
-    for number, outcomes in held.hold():
-        layer, done = layers[number], done + 1
+    for done, (number, outcomes) in enumerate(held.hold(), 1):
+        layer, candidates = layers[number], candidates + len(outcomes)
         watch(done / len(layers), layer.name)
         search = Search(layer.question, (), CostModel([]))
         pairs = zip(chosen[number], outcomes, strict=True)
         records = [search.record(index, outcome, place) for index, outcome in pairs]
-        times[number] = (time.monotonic() - start) * jobs / max(1, sum(map(len, chosen[:done])))
         if any(record.seconds is not None for record in records):
-            yield Measured(layer, records, times[number])
+            yield Measured(layer, records, (time.monotonic() - start) * jobs / candidates)
 
 
 def some_of(number: int, most: int) -> list[int]:
