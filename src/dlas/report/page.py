@@ -27,7 +27,9 @@ from dlas.report.quantities import count, number, scaled, times
 from dlas.report.rows import STATUS_WORDS, absences, engine, measured, name, ready, tasks
 from dlas.store.schema import RESULTS
 
-SCRIPTS = ("study.js", "scatter.js", "matrix.js", "table.js", "page.js")
+#: The page's parts, in ``parts/``; later ones use, or restyle, what earlier ones made.
+STYLES = ("page.css", "answer.css", "charts.css", "tables.css", "stack.css", "narrow.css")
+SCRIPTS = ("study.js", "scatter.js", "matrix.js", "table.js", "page.js", "stack.js")
 
 
 def write_report(frame: pd.DataFrame, info: ReportInfo, path: Path) -> Path:
@@ -54,13 +56,18 @@ def render(frame: pd.DataFrame, info: ReportInfo) -> str:
     stacks = ready(frame)
     script = "\n".join(_part(part) for part in SCRIPTS)
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_part),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters |= {"number": number, "scaled": scaled, "times": times}
     environment.globals |= {"count": count}
-    return environment.from_string(_part("page.html.jinja")).render(
+    return environment.get_template("page.jinja").render(
         info=info,
-        style=_part("page.css"),
+        style="".join(_part(part) for part in STYLES),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=script_json(payload(stacks, info.test_images)),
@@ -77,7 +84,7 @@ def render(frame: pd.DataFrame, info: ReportInfo) -> str:
 
 
 def _part(file: str) -> str:
-    return (files("dlas.report") / file).read_text(encoding="utf-8")
+    return (files("dlas.report") / "parts" / file).read_text(encoding="utf-8")
 
 
 def _headlines(stacks: pd.DataFrame, info: ReportInfo) -> list[tuple[str, Any]]:
