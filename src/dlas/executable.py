@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,15 @@ from dlas.errors import InputError
 from dlas.spec import parse_member
 
 if TYPE_CHECKING:  # loading an executable needs no onnx
+    from dlas.measure.protocol import LayerTime
     from dlas.network import Network
     from dlas.plan import Plan
     from dlas.systems.base import System
 
 FILE = "executable.json"
 
-#: One inference: (1, C, H, W) float32, C-contiguous and writeable → (1, classes) float32, which is
-#: the caller's to keep.
+#: One inference: (N, C, H, W) float32, C-contiguous and writeable → (N, classes) float32, which is
+#: the caller's to keep. N is the batch that it was compiled for.
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -47,19 +49,34 @@ class Header(msgspec.Struct, frozen=True):
     emulated: str = ""
 
 
+#: ``(image, count)`` → where the time of a run goes, by ``count`` runs; Refused with a sentence.
+Profile = Callable[[NDArray[np.float32], int], "tuple[LayerTime, ...]"]
+
+
 @dataclass(frozen=True)
 class Executable:
     header: Header
     run: Run
+    profile: Profile
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, C, H, W) float32 → (1, classes) float32. InputError names both shapes."""
+        """(N, C, H, W) float32 → (N, classes) float32. InputError names both shapes."""
         if images.shape != self.header.input_shape:
             expected = self.header.input_shape
             raise InputError(
                 f"the input has shape {images.shape}, this executable takes {expected}"
             )
         return self.run(np.require(images, np.float32, ["C", "W"]))
+
+    def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of any number of images (n, C, H, W) → (n, classes), batch after batch. The last batch is
+        filled up with images that it holds, whose scores are dropped."""
+        batch, *image = self.header.input_shape
+        found = [
+            self(np.resize(part, (batch, *image)))[: len(part)]
+            for part in (images[at : at + batch] for at in range(0, len(images), batch))
+        ]
+        return np.concatenate(found)
 
 
 def compile_network(system: System, network: Network, plan: Plan, folder: Path) -> None:
@@ -70,8 +87,8 @@ def compile_network(system: System, network: Network, plan: Plan, folder: Path) 
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     header = Header(
         system.spec(),
-        (1, *network.input_shape),
-        (1, network.classes),
+        (system.batch, *network.input_shape),
+        (system.batch, network.classes),
         system.threads,
         system.tools(),
         {str(path.relative_to(folder)): digest(path) for path in files},
@@ -97,7 +114,8 @@ def load(folder: Path | str) -> Executable:
     for name, expected in header.files.items():
         if digest(folder / name) != expected:
             raise InputError(f"{folder / name} is damaged: compile the network again")
-    return Executable(header, system.load(folder))
+    run = system.load(folder)
+    return Executable(header, run, partial(system.profile, folder, run))
 
 
 def _check_tools(folder: Path, then: dict[str, str], now: dict[str, str]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
+import msgspec
 import numpy as np
 import pytest
 
 from dlas.errors import InputError, Refused
-from dlas.measure.interleave import ROUNDS, Contender, measure
+from dlas.measure.interleave import PROFILE_RUNS, ROUNDS, Contender, measure
 from dlas.measure.observation import Failure, Observation, Outcome
 from dlas.measure.protocol import Protocol, Session, SessionError
 from dlas.measure.statistics import paired_ratio
@@ -289,3 +290,69 @@ def test_observations_say_when_and_how() -> None:
     assert found.after.at_s > found.before.at_s
     assert found.peak_bytes == 1 << 20
     assert len(found.block_medians_s()) == len(found.blocks)
+
+
+def test_a_profile_follows_the_samples_and_counts_for_nothing_else() -> None:
+    machine = FakeMachine()
+    found = observed(0.005, machine=machine)
+    assert [(row.layers, row.kind, row.seconds) for row in found.profile] == [
+        (("conv",), "layer", 0.0025),
+        ((), "other", 0.0025),
+    ]
+    assert found.profile_absent == ""
+    runs = sum(count for _, count in machine.log)
+    assert machine.worked_s == pytest.approx(0.005 * (runs + PROFILE_RUNS))
+
+
+def test_a_profile_takes_a_small_share_of_the_budget() -> None:
+    machine = FakeMachine()
+    found = observed(0.2, Protocol(time_budget_s=10), machine)
+    runs = sum(count for _, count in machine.log)
+    assert machine.worked_s == pytest.approx(0.2 * (runs + 5))
+    assert found.profile
+    slow = observed(0.5, Protocol(time_budget_s=10))
+    assert slow.profile == ()
+    expected = "3 runs of 0.5 s are more than 10% of the time budget of 10 s"
+    assert slow.profile_absent == expected
+
+
+@pytest.mark.parametrize(
+    "reason", [Refused("it does not tell"), SessionError("failed", "it died")], ids=["told", "died"]
+)
+def test_without_a_profile_the_measurement_is_kept_and_the_others_go_on(reason: Exception) -> None:
+    machine = FakeMachine()
+    found = outcomes(
+        machine,
+        {
+            "a": contender(machine, "a", 0.005, unprofiled=reason),
+            "b": contender(machine, "b", noisy(0.005)),
+        },
+    )
+    a, b = found["a"], found["b"]
+    assert isinstance(a, Observation)
+    assert isinstance(b, Observation)
+    assert (a.profile, a.profile_absent) == ((), str(reason))
+    assert len(a.samples_s) == sum(a.blocks)
+    assert len(b.profile) == 2
+
+
+def test_profiling_one_is_no_foreign_load_to_the_others() -> None:
+    machine = FakeMachine()
+    found = outcomes(
+        machine,
+        {
+            "a": contender(machine, "a", 0.1, Protocol(time_budget_s=30)),
+            "b": contender(machine, "b", noisy(0.005, sigma=0.01)),
+        },
+    )
+    for each in found.values():
+        assert isinstance(each, Observation)
+        assert "busy" not in kinds(each)
+
+
+def test_old_records_without_a_profile_open() -> None:
+    record = msgspec.to_builtins(observed(0.005))
+    for later in ("profile", "profile_absent"):
+        del record[later]
+    again = msgspec.convert(record, Observation)
+    assert (again.profile, again.profile_absent) == ((), "")

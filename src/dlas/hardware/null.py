@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
+from dlas.errors import Refused
 from dlas.executable import read_header
 from dlas.hardware.base import Hardware
-from dlas.measure.protocol import Session, Usage
+from dlas.measure.protocol import LayerTime, Session, Usage
 
 
 class Null(Hardware, frozen=True, kw_only=True):
@@ -36,6 +37,9 @@ class NullSession:
 
     def run(self, count: int) -> list[float]:
         return [self._latency_s] * count
+
+    def profile(self, count: int) -> tuple[LayerTime, ...]:
+        raise Refused("the null device computes no layer")
 
     def usage(self) -> Usage:
         return Usage()

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from dlas.measure.protocol import SessionError, Usage
+from dlas.errors import Refused
+from dlas.measure.protocol import LayerTime, SessionError, Usage
 
 #: How libraries say that memory ran out, where it is not a MemoryError.
 _NO_MEMORY = re.compile(
@@ -59,19 +60,20 @@ class ProcessSession:
         )
 
     def run(self, count: int) -> list[float]:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(msgspec.json.encode({"run": count}) + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._died("waiting") from None
-        deadline_s = time.monotonic() + self._limit_s
-        answer = self._answer(deadline_s, f"a block of {count} runs")
+        answer = self._request({"run": count}, f"a block of {count} runs")
         self._energy_j = answer["energy_j"]
         self._usage = msgspec.structs.replace(
             self._usage, peak_bytes=answer["peak_bytes"], cpu_s=answer["cpu_s"]
         )
         return [1e-9 * sample_ns for sample_ns in answer["samples_ns"]]
+
+    def profile(self, count: int) -> tuple[LayerTime, ...]:
+        answer = self._request({"profile": count}, f"a profile of {count} runs")
+        # Not the memory: what profiling takes is not the executable's.
+        self._usage = msgspec.structs.replace(self._usage, cpu_s=answer["cpu_s"])
+        if answer["absent"]:
+            raise Refused(answer["absent"])
+        return msgspec.convert(answer["profile"], tuple[LayerTime, ...])
 
     def usage(self) -> Usage:
         return self._usage
@@ -98,6 +100,15 @@ class ProcessSession:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def _request(self, request: dict[str, int], doing: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(msgspec.json.encode(request) + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._died("waiting") from None
+        return self._answer(time.monotonic() + self._limit_s, doing)
 
     def _answer(self, deadline_s: float, doing: str) -> dict[str, Any]:
         line = self._line(deadline_s)

@@ -1,7 +1,8 @@
 """The process that an executable is timed in: ``python -m dlas.hardware.worker FOLDER CORES``.
 
 It speaks JSON lines: one answer when the executable is loaded, then one per request
-``{"run": count}`` on standard input. It ends when its input ends, and dies with its parent.
+``{"run": count}`` or ``{"profile": count}`` on standard input. It ends when its input ends, and dies
+with its parent.
 Keep the imports light: whatever is imported here stands in every executable's memory figure.
 """
 
@@ -15,9 +16,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dlas.target.processes import die_with_parent
+
+if TYPE_CHECKING:
+    from dlas.executable import Executable
 
 
 def main(folder: str, cores: Sequence[int], parent: int) -> None:
@@ -46,7 +50,11 @@ def main(folder: str, cores: Sequence[int], parent: int) -> None:
 
     answer(base_bytes=base_bytes, energy_absent=energy_absent)
     for line in sys.stdin:
-        count = int(json.loads(line)["run"])
+        ((wanted, count),) = json.loads(line).items()
+        if wanted == "profile":
+            rows, absent = _profile(executable, image, count)
+            answer(profile=rows, absent=absent)
+            continue
         meter = Meter(counters)
         samples_ns = _time(executable.run, image, count)
         answer(samples_ns=samples_ns, energy_j=meter.passed_j() / count if counters else None)
@@ -62,6 +70,18 @@ def _time(run: Callable[[Any], Any], image: Any, count: int) -> list[int]:
         samples_ns.append(now() - start)
     gc.enable()
     return samples_ns
+
+
+def _profile(executable: Executable, image: Any, count: int) -> tuple[Any, str]:
+    """Rows as ``LayerTime`` has them, and a sentence where there are none."""
+    import msgspec
+
+    from dlas.errors import Refused
+
+    try:
+        return msgspec.to_builtins(executable.profile(image, count)), ""
+    except Refused as reason:
+        return [], str(reason)
 
 
 def _take_stdout() -> IO[str]:

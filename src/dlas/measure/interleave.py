@@ -6,7 +6,8 @@ narrow enough, or its runs or its time budget end; the others go on. Only one ru
 
 After another contender has run, caches and predictors are cold: the first runs of every block, 2 ms
 of them and at least one, only re-warm and are discarded, unless runs take so long that this does
-not matter. The first run after loading and the warm-ups are kept apart.
+not matter. The first run after loading and the warm-ups are kept apart. When a contender has all
+its samples, some more runs tell where their time goes; they count for nothing else.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from dlas.context import silent
 from dlas.errors import DlasError, InputError, Refused
 from dlas.measure import statistics
 from dlas.measure.conditions import Conditions, Machine, ThisMachine
 from dlas.measure.observation import Failure, Observation, Outcome, warnings
-from dlas.measure.protocol import Protocol, Session, SessionError
+from dlas.measure.protocol import LayerTime, Protocol, Session, SessionError
 
 #: A block runs at least this long: enough for the clock frequency to settle.
 BLOCK_S = 0.02
@@ -37,6 +40,11 @@ REWARM_S = 0.002
 LONG_RUN_S = 1.0
 #: Samples come from at least this many rounds before a narrow interval is believed.
 ROUNDS = 5
+#: Runs of a profile, which together may take this share of the time budget.
+PROFILE_RUNS = 10
+PROFILE_SHARE = 0.1
+#: … and fewer than this are none: their median would be chance.
+FEWEST_PROFILED = 3
 #: Processes that load at once before the memory that one takes is known.
 MOST_LOADING = 8
 #: The share of the available memory that the sessions of one group may hold.
@@ -148,6 +156,21 @@ class _Entry:
     def _share_of_budget(self) -> float:
         return self.spent_s / self.protocol.time_budget_s
 
+    def profile(self) -> tuple[tuple[LayerTime, ...], str]:
+        """Where a run's time goes, or why that is not known."""
+        latency_s = statistics.median(self.samples_s)
+        allowed_s = PROFILE_SHARE * self.protocol.time_budget_s
+        count = min(PROFILE_RUNS, int(allowed_s / max(latency_s, 1e-9)))
+        if count < FEWEST_PROFILED:
+            return (), (
+                f"{FEWEST_PROFILED} runs of {latency_s:.2g} s are more than {PROFILE_SHARE:.0%} of "
+                f"the time budget of {self.protocol.time_budget_s:g} s"
+            )
+        try:
+            return self.session.profile(count), ""
+        except (SessionError, Refused) as reason:
+            return (), str(reason)
+
     def observation(
         self, group: str, taken_at: str, before: Conditions, after: Conditions, workers_s: float
     ) -> Observation:
@@ -243,7 +266,10 @@ def _time(
                 alive.remove(key)
                 workers_s = sum(used_s.values()) - sum(already_s.values())
                 after = machine.conditions()
-                finish(key, entry.observation(group, taken_at, before, after, workers_s))
+                observation = entry.observation(group, taken_at, before, after, workers_s)
+                profile, absent = entry.profile()
+                used_s[key] = entry.session.usage().cpu_s  # ours, not another process's
+                finish(key, replace(observation, profile=profile, profile_absent=absent))
             yield sum(entries[other].share for other in alive)
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from dlas.measure import statistics
 from dlas.measure.conditions import Conditions, Flag, judge
-from dlas.measure.protocol import Protocol
+from dlas.measure.protocol import LayerTime, Protocol
 from dlas.measure.statistics import Estimate
 
 
@@ -20,7 +20,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     ``warmups_s`` follow it; neither is a sample. ``energy_j`` is per inference; where it is None,
     ``energy_absent`` says why. ``peak_bytes`` is the most memory the timing process held,
     ``base_bytes`` what it held before it loaded the executable. ``before`` and ``after``
-    enclose the timing of its group."""
+    enclose the timing of its group. ``profile``: where the time of a run goes, by further runs;
+    where it is empty, ``profile_absent`` says why, unless the record is older than profiles."""
 
     samples_s: tuple[float, ...]
     blocks: tuple[int, ...]
@@ -36,6 +37,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     energy_j: float | None
     energy_absent: str
     warnings: tuple[Flag, ...]
+    profile: tuple[LayerTime, ...] = ()
+    profile_absent: str = ""
 
     @property
     def latency_s(self) -> Estimate:

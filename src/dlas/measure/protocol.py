@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from typing import Protocol as Interface
 
 import msgspec
@@ -32,6 +32,21 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float = 0.0
 
 
+class LayerTime(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a part of one inference went: one kernel or operator as the system runs it.
+
+    ``name``: the system's own, ``op``: what it computes. ``layers``: the convolutions and dense
+    layers of the network that it computes, several where they were fused. ``kind``: "layer" where
+    there are any, "layout" where an image is only moved into another layout or padded. ``seconds``:
+    the median over some runs."""
+
+    name: str
+    op: str
+    seconds: float
+    kind: Literal["layer", "layout", "other"] = "other"
+    layers: tuple[str, ...] = ()
+
+
 class SessionError(DlasError):
     """A session ended before its time; ``status`` as in ``dlas.store.schema``: failed,
     out_of_memory or timed_out."""
@@ -52,6 +67,11 @@ class Session(Interface):
 
     def run(self, count: int) -> list[float]:
         """Run it ``count`` times on one fixed image; the latency of each run, in seconds."""
+        ...
+
+    def profile(self, count: int) -> tuple[LayerTime, ...]:
+        """Where the time of a run goes, by ``count`` further runs, in the order of computing.
+        Raises Refused with a sentence where the system cannot tell."""
         ...
 
     def usage(self) -> Usage:

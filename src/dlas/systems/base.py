@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from dlas.errors import Refused
 from dlas.executable import Run
 from dlas.layer import Member
+from dlas.measure.protocol import LayerTime
 from dlas.target import host
 
 if TYPE_CHECKING:  # loading an executable needs no onnx
@@ -20,14 +24,16 @@ if TYPE_CHECKING:  # loading an executable needs no onnx
 
 
 class System(Member, frozen=True, kw_only=True):
-    """Turns a network and a plan into an executable for this target, batch 1.
+    """Turns a network and a plan into an executable for this target.
 
-    ``threads``: the cores that one inference uses, fixed when it is compiled."""
+    ``threads``: the cores that one inference uses. ``batch``: the images that it computes. Both are
+    fixed when it is compiled."""
 
     #: The algorithms it can follow; ("vendor",) for systems that choose their own kernels.
     algorithms: ClassVar[tuple[str, ...]] = ("vendor",)
 
     threads: Annotated[int, msgspec.Meta(ge=1)] = 1
+    batch: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
 
     def combines(self, algorithm: str) -> str | None:
         """Why it cannot follow that algorithm, whatever the network; None when it can."""
@@ -70,11 +76,24 @@ class System(Member, frozen=True, kw_only=True):
         Import nothing that only compiling needs."""
         raise NotImplementedError
 
+    def profile(
+        self, folder: Path, run: Run, image: NDArray[np.float32], count: int
+    ) -> tuple[LayerTime, ...]:
+        """Where the time of one run goes, in the order of computing: medians over ``count`` runs
+        of what ``load`` gave. Raises Refused with a sentence where the system cannot tell."""
+        raise Refused(f"{self.name} does not tell what its operators take")
 
-def single_image(network: Network) -> ModelProto:
-    """The graph for batches of exactly one image, so that every shape in it is known."""
+
+def fixed_batch(network: Network, batch: int) -> ModelProto:
+    """The graph for exactly so many images at once, so that every shape in it is known."""
     model = network.edited()
     for value in (model.graph.input[0], model.graph.output[0]):
-        value.type.tensor_type.shape.dim[0].dim_value = 1
+        value.type.tensor_type.shape.dim[0].dim_value = batch
     del model.graph.value_info[:]
     return model
+
+
+def batch_of(network: Network) -> int:
+    """How many images a graph takes at once; 1 where its batch is not fixed."""
+    batch = network.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    return int(batch) or 1

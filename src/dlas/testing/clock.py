@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from dlas.errors import DlasError
+from dlas.measure import statistics
 from dlas.measure.conditions import Conditions
-from dlas.measure.protocol import SessionError, Usage
+from dlas.measure.protocol import LayerTime, SessionError, Usage
 
 #: Latency in seconds of a run that starts at that second.
 Latency = Callable[[float], float]
@@ -49,7 +51,8 @@ class FakeMachine:
 
 class FakeSession:
     """Takes ``latency`` for each run, and raises ``error`` at the run number ``fails_at`` (from 0;
-    −1: while loading)."""
+    −1: while loading), and ``unprofiled`` when it is asked for a profile: else half of a run's
+    time is its convolution's."""
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class FakeSession:
         peak_bytes: int = 1 << 20,
         fails_at: int | None = None,
         error: SessionError | None = None,
+        unprofiled: DlasError | None = None,
     ) -> None:
         self.machine, self.name = machine, name
         self.closed = False
@@ -67,6 +71,7 @@ class FakeSession:
         self._peak_bytes = peak_bytes
         self._fails_at = fails_at
         self._error = error or SessionError("failed", f"{name} failed")
+        self._unprofiled = unprofiled
         self._runs = 0
         self._cpu_s = 0.0
         machine.open.append(name)
@@ -90,6 +95,15 @@ class FakeSession:
         self.machine.worked_s += latency_s
         self._cpu_s += latency_s
         return latency_s
+
+    def profile(self, count: int) -> tuple[LayerTime, ...]:
+        if self._unprofiled is not None:
+            raise self._unprofiled
+        each_s = statistics.median([self._once() for _ in range(count)]) / 2
+        return (
+            LayerTime(name="conv", op="Conv", seconds=each_s, kind="layer", layers=("conv",)),
+            LayerTime(name="pool", op="MaxPool", seconds=each_s),
+        )
 
     def usage(self) -> Usage:
         return Usage(peak_bytes=self._peak_bytes, cpu_s=self._cpu_s)
