@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_header(folder: Path) -> None:
     header = read_header(folder)
-    assert header.system == {"name": "onnxruntime", "threads": 2}
+    assert header.system == {"name": "onnxruntime", "threads": 2, "batch": 1}
     assert (header.input_shape, header.output_shape) == ((1, 3, 16, 16), (1, 10))
     assert (header.threads, header.emulated) == (2, "")
     assert set(header.tools) == {"dlas.onnxruntime", "onnxruntime", "target"}
@@ -58,6 +58,26 @@ def test_another_shape_is_named(folder: Path) -> None:
     message = r"the input has shape \(1, 1, 28, 28\), this executable takes \(1, 3, 16, 16\)"
     with pytest.raises(InputError, match=message):
         load(folder)(np.zeros((1, 1, 28, 28), np.float32))
+
+
+def test_scores_of_any_number_of_images_are_those_of_each(folder: Path, tmp_path: Path) -> None:
+    network = tiny("oblong")
+    single = load(folder)
+    system = OnnxRuntime(batch=3)
+    (tmp_path / "three").mkdir()
+    compile_network(system, network, Vendor().plan(network), tmp_path / "three")
+    three = load(tmp_path / "three")
+    assert three.header.input_shape == (3, 3, 16, 16)
+    assert three.header.output_shape == (3, 10)
+    images = np.random.default_rng(0).standard_normal((7, 3, 16, 16), dtype=np.float32)
+    expected = np.concatenate([single(image[None]) for image in images])
+    for count in range(1, 8):
+        found = three.scores(images[:count])
+        assert found.shape == (count, 10)
+        np.testing.assert_allclose(found, expected[:count], rtol=1e-4, atol=1e-5)
+    message = r"the input has shape \(1, 3, 16, 16\), this executable takes \(3, 3, 16, 16\)"
+    with pytest.raises(InputError, match=message):
+        three(images[:1])
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"system": 1}', b"\xff"])

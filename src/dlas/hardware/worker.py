@@ -1,8 +1,8 @@
 """The process that an executable is timed in: ``python -m dlas.hardware.worker FOLDER CORES``.
 
 It speaks JSON lines: one answer when the executable is loaded, then one per request
-``{"run": count}`` or ``{"profile": count}`` on standard input. It ends when its input ends, and dies
-with its parent.
+``{"run": count}`` or ``{"profile": count}`` on standard input, where a run is one inference of the
+executable's whole batch, of noise. It ends when its input ends, and dies with its parent.
 Keep the imports light: whatever is imported here stands in every executable's memory figure.
 """
 
@@ -39,7 +39,7 @@ def main(folder: str, cores: Sequence[int], parent: int) -> None:
     executable = load(Path(folder))
     _pin(cores)
     shape = executable.header.input_shape
-    image = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     counters, energy_absent = find_counters()
     gc.collect()
     gc.freeze()
@@ -52,21 +52,21 @@ def main(folder: str, cores: Sequence[int], parent: int) -> None:
     for line in sys.stdin:
         ((wanted, count),) = json.loads(line).items()
         if wanted == "profile":
-            rows, absent = _profile(executable, image, count)
+            rows, absent = _profile(executable, images, count)
             answer(profile=rows, absent=absent)
             continue
         meter = Meter(counters)
-        samples_ns = _time(executable.run, image, count)
+        samples_ns = _time(executable.run, images, count)
         answer(samples_ns=samples_ns, energy_j=meter.passed_j() / count if counters else None)
 
 
-def _time(run: Callable[[Any], Any], image: Any, count: int) -> list[int]:
+def _time(run: Callable[[Any], Any], images: Any, count: int) -> list[int]:
     now = time.perf_counter_ns
     samples_ns = []
     gc.disable()
     for _ in range(count):
         start = now()
-        run(image)
+        run(images)
         samples_ns.append(now() - start)
     gc.enable()
     return samples_ns

@@ -54,7 +54,7 @@ class Inductor(System, frozen=True, kw_only=True):
         if any(row.dtype == "bfloat16" for row in network.layers):
             # A cast there and back rounds; by default Inductor takes it for a detour.
             options["emulate_precision_casts"] = True
-        image = torch.zeros(1, *network.input_shape)
+        image = torch.zeros(self.batch, *network.input_shape)
         threads = torch.get_num_threads()
         torch.set_num_threads(self.threads)  # the number is written into the generated loops
         try:

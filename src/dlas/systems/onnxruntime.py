@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dlas.errors import Refused
 from dlas.executable import Run
-from dlas.systems.base import System, single_image
+from dlas.systems.base import System, fixed_batch
 
 if TYPE_CHECKING:
     from dlas.network import Network
@@ -41,7 +41,7 @@ class OnnxRuntime(System, frozen=True, kw_only=True):
         options = self._options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.optimized_model_filepath = str(folder / FILE)
-        model = single_image(network).SerializeToString()
+        model = fixed_batch(network, self.batch).SerializeToString()
         try:
             onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except (failures.NotImplemented, failures.InvalidGraph) as error:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dlas.errors import Refused
 from dlas.executable import Run
-from dlas.systems.base import System, single_image
+from dlas.systems.base import System, fixed_batch
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -57,7 +57,8 @@ class OpenVino(System, frozen=True, kw_only=True):
     def compile(self, network: Network, plan: Plan, folder: Path) -> None:
         core = _core()
         try:
-            model = core.read_model(_without_rounding(single_image(network)).SerializeToString())
+            graph = _without_rounding(fixed_batch(network, self.batch))
+            model = core.read_model(graph.SerializeToString())
             compiled = core.compile_model(model, "CPU", self._options())
         except RuntimeError as error:
             raise Refused(f"OpenVINO cannot compile the network: {_reason(error)}") from None

@@ -92,7 +92,8 @@ class Partitioned(System, frozen=True, kw_only=True):
         if not systems:
             raise Refused(f"none of its systems can be used: {'; '.join(notes)}")
         with TemporaryDirectory(dir=folder) as scratch:
-            pieces = Pieces(cut(network, self.stages), plan, systems, Path(scratch))
+            line = cut(network, self.stages)
+            pieces = Pieces(line, plan, systems, Path(scratch), self.batch)
             found = search(pieces, self.margin, self.time_budget_s)
             for part, made in zip(found.partition.parts, found.folders, strict=True):
                 made.rename(folder / part.folder)
@@ -114,7 +115,8 @@ class Partitioned(System, frozen=True, kw_only=True):
         settings: dict[str, Any] = {**SETTINGS, "openvino": {"precision": self.precision}}
         kinds: dict[str, Any] = {name: member("systems", name) for name in self.systems}
         return [
-            kind(threads=self.threads, **settings.get(name, {})) for name, kind in kinds.items()
+            kind(threads=self.threads, batch=self.batch, **settings.get(name, {}))
+            for name, kind in kinds.items()
         ]
 
     def usable(self, plan: Plan) -> tuple[list[System], list[str]]:

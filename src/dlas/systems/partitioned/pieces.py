@@ -32,21 +32,24 @@ Array = NDArray[np.float32]
 
 @dataclass
 class Pieces:
-    """``systems``: what may run them, by their place. ``scratch``: an empty folder to work in."""
+    """``systems``: what may run them, by their place, all for so many images as ``batch``.
+    ``scratch``: an empty folder to work in."""
 
     line: Line
     plan: Plan
     systems: Sequence[System]
     scratch: Path
+    batch: int = 1
     notes: list[str] = field(default_factory=list)
     _known: dict[tuple[int, int, int], Part | None] = field(default_factory=dict)
 
     @cached_property
     def images(self) -> list[Array]:
-        """What every stage reads, and the scores, in one run over an image of noise, as executables
+        """What every stage reads, and the scores, in one run over images of noise, as executables
         are timed with. Raises Refused where ONNX Runtime cannot run the network."""
         noise = np.random.default_rng(0)
-        found = [noise.standard_normal((1, *self.line.network.input_shape), dtype=np.float32)]
+        shape = (self.batch, *self.line.network.input_shape)
+        found = [noise.standard_normal(shape, dtype=np.float32)]
         for index in range(len(self.line)):
             found.append(scores(self.line.piece(index, index + 1), found[-1]))
         return found
