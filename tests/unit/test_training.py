@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -50,9 +51,10 @@ def bytes_of(network: Network) -> bytes:
     return network.model.SerializeToString(deterministic=True)
 
 
-def test_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_learns(tmp_path: Path, precision: Literal["float32", "bfloat16"]) -> None:
     data, network = striped(), small()
-    recipe = Recipe(epochs=15, batch=16, lr=0.1)
+    recipe = Recipe(epochs=15, batch=16, lr=0.1, precision=precision)
     trained = train(network, data, recipe, seed=0, context=context(tmp_path))
     assert accuracy(trained, data.test) > 0.95 > accuracy(network, data.test)
     history = read_history(tmp_path)

@@ -22,10 +22,20 @@ class Model(Member, frozen=True, kw_only=True):
 
     #: Its random numbers are the initial weights.
     distributions: ClassVar[tuple[str, ...]] = ("numpy",)
+    #: Whether what it builds comes with weights that mean something.
+    has_weights: ClassVar[bool] = False
 
     train: Recipe | None = None
     weights: InputPath | None = None
     seed: int = 0
+
+    @property
+    def untrained(self) -> str:
+        """Why its accuracy would say nothing, as a sentence; "" where it does."""
+        trains = self.train is not None and self.train.epochs > 0
+        if self.has_weights or self.weights is not None or trains:
+            return ""
+        return "its weights are random, so it has no accuracy: give it weights, or train"
 
     @abc.abstractmethod
     def build(self, data: Data) -> Network:

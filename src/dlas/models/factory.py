@@ -55,6 +55,7 @@ class Factory(Model, frozen=True, kw_only=True):
     distributions: ClassVar[tuple[str, ...]] = ("torch", "onnxscript", "onnx")
     modules: ClassVar[tuple[str, ...]] = ("torch", "onnxscript")
     extra: ClassVar[str] = "torch"
+    has_weights: ClassVar[bool] = True
 
     target: str
     arguments: dict[str, Any] | None = None

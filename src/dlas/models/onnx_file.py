@@ -19,6 +19,7 @@ class OnnxFile(Model, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "onnx"
     distributions: ClassVar[tuple[str, ...]] = ("onnx",)
+    has_weights: ClassVar[bool] = True
 
     path: InputPath
 

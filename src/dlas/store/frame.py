@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlas.measure.statistics import median_interval
 from dlas.node import Node, canonical
+from dlas.store.choices import choices
 from dlas.store.results import Measured, Outcome, Results
 from dlas.store.schema import RESULTS
 
@@ -18,6 +19,7 @@ _LABELS = ("dataset", "model", "optimizations", "algorithm", "system", "hardware
 _APART = "its speedup is over a measurement that was not taken side by side with it"
 _DENSE = {"format": "dense", "threshold": None}  # fields of an algorithm
 _FROM_MODEL = {"baseline_accuracy": "accuracy", "macs": "macs", "parameters": "parameters"}
+_UNTRAINED = ("accuracy", "baseline_accuracy")
 _FROM_NETWORK = ("effective_macs", "nonzeros", "size_bytes", "sparse_bytes")
 
 
@@ -65,9 +67,9 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"study": study, "key": member["key"], "emulated": "", "warnings": ""}
     row.update({name: member["labels"][name] for name in _LABELS})
-    row["threads"] = next(n for n in chain if n.layer == "systems").spec["threads"]
+    row.update(choices(chain))
     row.update(_ending(chain, outcomes, measured is not None))
-    promised = 1.0
+    promised, trained = 1.0, True
     for node in chain:
         outcome = outcomes.get(node.key)
         if outcome is None or outcome.status != "ok":
@@ -75,6 +77,8 @@ def _row(
         numbers = outcome.metrics
         if node.layer == "models":
             row.update({name: numbers[source] for name, source in _FROM_MODEL.items()})
+            row["pixels"] = numbers.get("pixels")
+            trained = "untrained" not in outcome.facts
         if node.layer == "optimizations":
             promised *= numbers["promised_speedup"]
         if node.layer in ("models", "optimizations"):
@@ -84,9 +88,12 @@ def _row(
             row["accuracy"] = numbers["executed_accuracy"]
             row["label_agreement"] = numbers["label_agreement"]
             row["output_agreement"] = numbers.get("output_agreement")
+            row["compile_s"] = numbers.get("compile_s")
             row["emulated"] = outcome.facts.get("emulated", "")
     if measured:
         row.update(_measurement(measured[-1]))
+    if not trained:  # what chance gives is no accuracy
+        row.update(dict.fromkeys(_UNTRAINED))
     return row
 
 
@@ -115,6 +122,7 @@ def _measurement(measured: Measured) -> dict[str, Any]:
         "energy_j": record["energy_j"],
         "warnings": "; ".join(flag["sentence"] for flag in record["warnings"]),
         "taken_at": measured.taken_at,
+        "group": record["group"],
     }
 
 

@@ -129,9 +129,11 @@ class _Training:
 
     def _step(self, chosen: Tensor, lr: float, generator: Generator) -> float:
         images = _augmented(self.images[chosen], self.recipe, generator)
-        scores = self.module(images.contiguous(memory_format=torch.channels_last))
+        narrow = self.recipe.precision == "bfloat16"
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            scores = self.module(images.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(
-            scores, self.labels[chosen], label_smoothing=self.recipe.label_smoothing
+            scores.float(), self.labels[chosen], label_smoothing=self.recipe.label_smoothing
         )
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
