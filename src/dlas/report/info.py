@@ -38,11 +38,25 @@ class Dropped(msgspec.Struct, frozen=True):
     sentence: str
 
 
+class LayerBar(msgspec.Struct, frozen=True):
+    """A part of an inference: a layer of the network, or what a system does between layers.
+
+    ``promised_share``: of the network's effective multiply-accumulates, in [0, 1]; None where it is
+    no layer that multiplies. ``seconds``: as measured; None where it was not, as of a layer that
+    was fused into another."""
+
+    layer: str
+    op: str
+    promised_share: float | None = None
+    seconds: float | None = None
+
+
 class ReportInfo(msgspec.Struct, frozen=True, kw_only=True):
     """``when`` is ISO 8601; ``versions`` maps a distribution to its version; ``test_images`` maps a
     dataset's label to the images its accuracy is measured on, which gives accuracy its interval;
-    ``choices`` is what the system chose, by the keys of the stacks where it was left to; ``energy``
-    says why energy is absent, where it is."""
+    ``choices`` is what the system chose, by the keys of the stacks where it was left to;
+    ``warmups_s`` (seconds, in order) and ``layers`` (in the order of computing) are by the keys,
+    too; ``energy`` says why energy is absent, where it is."""
 
     study: str
     title: str = ""
@@ -57,4 +71,6 @@ class ReportInfo(msgspec.Struct, frozen=True, kw_only=True):
     test_images: dict[str, int] = {}
     dropped: tuple[Dropped, ...] = ()
     choices: dict[str, Choices] = {}
+    warmups_s: dict[str, tuple[float, ...]] = {}
+    layers: dict[str, tuple[LayerBar, ...]] = {}
     energy: str = "This machine has no energy counter that dlas may read."
