@@ -77,7 +77,7 @@ class System(Member, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def profile(
-        self, folder: Path, run: Run, image: NDArray[np.float32], count: int
+        self, folder: Path, run: Run, images: NDArray[np.float32], count: int
     ) -> tuple[LayerTime, ...]:
         """Where the time of one run goes, in the order of computing: medians over ``count`` runs
         of what ``load`` gave. Raises Refused with a sentence where the system cannot tell."""

@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from dlas.executable import Run
 from dlas.layer import member
+from dlas.measure.protocol import LayerTime
 from dlas.systems.base import System
-from dlas.systems.tvm.runtime import LIBRARY, load_library, quick_import
+from dlas.systems.tvm.profile import open_kernels, profile
+from dlas.systems.tvm.runtime import LIBRARY, Library, load_library, quick_import
 from dlas.systems.tvm.tally import open_tally
 from dlas.target import host
 
@@ -99,3 +103,8 @@ class Tvm(System, frozen=True, kw_only=True):
 
     def load(self, folder: Path) -> Run:
         return load_library(folder / LIBRARY, self.threads)
+
+    def profile(
+        self, folder: Path, run: Run, images: NDArray[np.float32], count: int
+    ) -> tuple[LayerTime, ...]:
+        return profile(cast(Library, run), images, count, open_kernels(folder))

@@ -20,10 +20,16 @@ BEHIND = 4
 
 @dataclass(frozen=True)
 class Call:
-    """Of a kernel in a module; ``layer`` is "" where it computes none."""
+    """Of a kernel in a module; ``layers`` is empty where it computes none."""
 
     kernel: tirx.PrimFunc
-    layer: str
+    name: str
+    layers: tuple[str, ...]
+
+    @property
+    def layer(self) -> str:
+        """The first; "" where there is none."""
+        return self.layers[0] if self.layers else ""
 
 
 def calls(module: tvm.IRModule) -> list[Call]:
@@ -34,8 +40,8 @@ def calls(module: tvm.IRModule) -> list[Call]:
         for binding in block.bindings:
             kernel = called(binding.value, module)
             if kernel is not None:
-                layers = [owners[a] for a in addresses(binding.value) if a in owners]
-                found.append(Call(kernel, layers[0] if layers else ""))
+                layers = dict.fromkeys(owners[a] for a in addresses(binding.value) if a in owners)
+                found.append(Call(kernel, str(binding.value.args[0].name_hint), tuple(layers)))
     return found
 
 

@@ -18,11 +18,13 @@ from dlas.network.layers import ITEM_BYTES
 from dlas.plan import KEPT, Plan
 from dlas.systems.tvm.auto import AutoScheduler
 from dlas.systems.tvm.blocked import translate_blocked
+from dlas.systems.tvm.calls import calls
 from dlas.systems.tvm.choice import Chooser
 from dlas.systems.tvm.dots import DotLayers
 from dlas.systems.tvm.frontend import translate
 from dlas.systems.tvm.lower import Arrange, build
 from dlas.systems.tvm.narrow import translate_narrow
+from dlas.systems.tvm.profile import Kernel, save_kernels
 from dlas.systems.tvm.questions import Setting
 from dlas.systems.tvm.runtime import LIBRARY
 from dlas.systems.tvm.schedule import schedule
@@ -55,7 +57,8 @@ class Compiling:
         setting = Setting(host(), self.system.threads, weight_bytes(network))
         orders = {"untuned": self.untuned, "template": self.templates, "auto": self.automatic}
         module, arrange = orders[self.system.tuning](network, setting, folder)
-        build(module, host(), self.system.threads, folder / LIBRARY, arrange)
+        built = build(module, host(), self.system.threads, folder / LIBRARY, arrange)
+        save_kernels([Kernel(call.name, call.layers) for call in calls(built)], folder)
 
     def untuned(
         self, network: Network, setting: Setting, folder: Path

@@ -23,7 +23,7 @@ from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
-from dlas.systems.tvm.calls import OWNERS
+from dlas.systems.tvm.calls import OWNERS, constants_of
 from dlas.systems.tvm.layers import float_kernel, integer_kernel
 from dlas.systems.tvm.quantized import constant, quantized, vector
 from dlas.systems.tvm.sparse import SparseLayers
@@ -89,7 +89,10 @@ class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type info
         elif op_name == "Conv":
             raise Refused(f"the weights of the convolution {name!r} are not constants")
         if replaced is not None:
-            return self.bb.normalize(replaced)
+            result = self.bb.normalize(replaced)
+            if name in self.rows:
+                self.owners |= dict.fromkeys(constants_of(self.bb, result), name)
+            return result
         try:
             result = super()._convert_operator(op_name, inputs, attrs, opset)
         except REFUSALS as error:

@@ -27,9 +27,11 @@ FUSE = (
     transform.FuseOps(),
     transform.FuseTIR(),
 )
-FINISH = (
+VIEWS = (
     transform.RewriteDataflowReshape(),
     transform.DeadCodeElimination(),  # the kernels of reshapes that became views
+)
+FINISH = (
     transform.ToNonDataflow(),
     transform.RemovePurityChecking(),
     transform.CallTIRRewrite(),
@@ -101,8 +103,9 @@ def build(
     threads: int,
     library: Path,
     arrange: Arrange,
-) -> None:
-    """Compile ``module`` for ``machine`` and write it as a shared library."""
+) -> tvm.IRModule:
+    """Compile ``module`` for ``machine`` and write it as a shared library. Returns it as it was
+    before it was lowered: the calls of kernels that the library makes."""
     module, target = fused(module, machine, threads), llvm_target(machine, threads)
     # The virtual machine calls a kernel with tensors of the shapes it was compiled for; checking
     # them again in every kernel is a third of the code and of the compile time.
@@ -110,6 +113,8 @@ def build(
         kernels = kernels_of(module)
         for name, kernel in zip(kernels, arrange(list(kernels.values())), strict=True):
             module[name] = kernel
-        module = tvm.transform.Sequential(FINISH)(module)
-        built = relax.build(module, target, relax_pipeline=None, tir_pipeline=PIPELINE)
+        module = tvm.transform.Sequential(VIEWS)(module)
+        lowered = tvm.transform.Sequential(FINISH)(module)
+        built = relax.build(lowered, target, relax_pipeline=None, tir_pipeline=PIPELINE)
         built.export_library(str(library))
+    return module

@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlas.executable import Run
 from dlas.systems.tvm.pages import in_huge_pages
 from dlas.target.amx import use_matrix_registers
 
@@ -37,8 +38,22 @@ def quick_import(name: str) -> ModuleType:
         del sys.modules["torch"]
 
 
-def load_library(library: Path, threads: int) -> Run:
-    """The network in a shared library, as a function (1, C, H, W) → (1, classes) float32."""
+@dataclass(frozen=True)
+class Library:
+    """A network as a function (N, C, H, W) → (N, classes) float32. ``machine``: TVM's virtual
+    machine; ``main``: what it runs; ``tensor``: an array as it takes it."""
+
+    machine: Any
+    main: Callable[[Any], Any]
+    tensor: Callable[[NDArray[np.float32]], Any]
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        scores: Any = self.main(self.tensor(aligned(images)))
+        return np.array(np.from_dlpack(scores), np.float32)
+
+
+def load_library(library: Path, threads: int) -> Library:
+    """The network in a shared library."""
     # TVM reads it when its first parallel loop starts, and has no other way to be told.
     os.environ["TVM_NUM_THREADS"] = str(threads)
     tvm_ffi: Any = quick_import("tvm_ffi")
@@ -47,13 +62,7 @@ def load_library(library: Path, threads: int) -> Run:
     with in_huge_pages():
         module = tvm_ffi.load_module(str(library.resolve())).vm_load_executable()
         module.vm_initialization(CPU, DEVICE, POOLED)
-    main = module.main
-
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        scores: Any = main(tvm_ffi.from_dlpack(aligned(images)))
-        return np.array(np.from_dlpack(scores), np.float32)
-
-    return run
+    return Library(module, module.main, tvm_ffi.from_dlpack)
 
 
 def load_runtime() -> None:
