@@ -94,10 +94,10 @@ class Direct(Formatted, TemplatePrimitive, frozen=True, kw_only=True):
         output channels."""
         block, lanes = order.get_sblock(self.stage), target.lanes
         found = extents(order, block)
-        _, channels, positions = found["outputs"]
+        batch, channels, positions = found["outputs"]
         inputs, rows, columns = found["sums"]
         streamed = 4 * channels * inputs * rows * columns > target.cache_bytes(2)
-        work = channels * positions * inputs * rows * columns
+        work = batch * channels * positions * inputs * rows * columns
         ranked: list[Ranked] = []
         for rk, ri in product(
             divisors(channels // groups(order, block)), divisors(positions // lanes)

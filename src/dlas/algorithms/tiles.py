@@ -43,14 +43,21 @@ def workload(order: Any, block: Any) -> dict[str, float]:
     return {**loops, "before": at, "after": len(stages) - at - 1, "bytes": sum(sizes)}
 
 
-def numbers_of(row: LayerRow) -> dict[str, float]:
-    """A layer's shapes."""
+def numbers_of(row: LayerRow, batch: int) -> dict[str, float]:
+    """The shapes of a layer of so many images."""
     pairs = {
         "kernel": row.kernel, "stride": row.stride, "dilation": row.dilation,
         "input": row.input_hw, "output": row.output_hw,
     }  # fmt: skip
     each = {f"{name}{i}": size for name, pair in pairs.items() for i, size in enumerate(pair)}
-    return {**each, "inputs": row.in_channels, "outputs": row.out_channels, "groups": row.groups}
+    channels = {"inputs": row.in_channels, "outputs": row.out_channels}
+    images = {"batch": batch} if batch > 1 else {}  # absent from records that are older than it
+    return {**each, **channels, "groups": row.groups, **images}
+
+
+def of_batch(batch: int) -> str:
+    """What tells a kernel from that of one image, whose name is older than batches."""
+    return f" x{batch}" if batch > 1 else ""
 
 
 def stages_before(order: Any, block: Any) -> tuple[list[Any], list[Any]]:

@@ -45,11 +45,12 @@ class DotForm:
 
     def kernels(
         self, row: LayerRow, stored: tuple[str, int, int], weight: Array, affine: Affine,
-        target: Target, most: int,
+        target: Target, most: int, batch: int = 1,
     ) -> Sequence[Kernel]:  # fmt: skip
-        """So many at most, the cheapest by estimate first. ``stored``: the image's number, how many
-        channels it has, and what stands for 0; weight (K, C/G, R, S) of the number's type. None for
-        a depthwise layer of an image that is not filled up to whole vectors."""
+        """So many at most, the cheapest by estimate first, for ``batch`` images. ``stored``: the
+        image's number, how many channels it has, and what stands for 0; weight (K, C/G, R, S) of
+        the number's type. None for a depthwise layer of an image that is not filled up to whole
+        vectors."""
         name, channels, zero = stored
         number = NUMBERS[name]
         if target.lanes < number.in_word:  # without vectors: what LLVM makes of the narrowest
@@ -57,13 +58,14 @@ class DotForm:
         if row.groups == row.in_channels == row.out_channels:
             if channels % target.lanes:
                 return []
-            return self.depthwise(row, (number, channels, zero), weight, affine, target, most)
+            alone = self.depthwise(row, (number, channels, zero), weight, affine, target, most)
+            return [kernel.of(batch) for kernel in alone]
         found = []
         for columns in self.ways(row):
             window = Window(row, number, channels, target.lanes, columns)
             found += self.of_window(window, weight, (affine, zero), target, most)
         found.sort(key=lambda kernel: kernel.estimate)
-        return found[:most]
+        return [kernel.of(batch) for kernel in found[:most]]
 
     def ways(self, row: LayerRow) -> Sequence[bool]:
         """Whether pixels are gathered, by choice where that brings outputs of a strided layer to

@@ -18,7 +18,7 @@ equations 3 and 7; they also round the scales to fixed-point numbers, we do not)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from dlas.algorithms.dot.tile import Tile
 from dlas.algorithms.sparse.kernel import ELEMENTWISE_MAY_FOLLOW
 from dlas.algorithms.sparse.loops import Expr, argument, int64
-from dlas.algorithms.tiles import numbers_of
+from dlas.algorithms.tiles import numbers_of, of_batch
 
 Array = NDArray[Any]
 #: The stages before and after the tiles.
@@ -67,6 +67,10 @@ class Kernel:
     batch: int = 1
     estimate: float = 1.0
 
+    def of(self, batch: int) -> Kernel:
+        """The same for so many images, of the kernel for one."""
+        return replace(self, batch=batch, estimate=batch * self.estimate)
+
     @property
     def choices(self) -> str:
         return f"{self.stage} {self.tile.choices}"
@@ -75,7 +79,8 @@ class Kernel:
     def workload(self) -> dict[str, float]:
         """The layer in numbers, by which a cost model tells it from others."""
         window = self.tile.window
-        return {**numbers_of(window.row), "channels": window.channels, "columns": window.columns}
+        shapes = numbers_of(window.row, self.batch)
+        return {**shapes, "channels": window.channels, "columns": window.columns}
 
     @property
     def knobs(self) -> dict[str, float]:
@@ -113,7 +118,7 @@ class Kernel:
         window = self.tile.window
         shape = msgspec.structs.replace(window.row, name="", weight="", nonzeros=0)
         image = f"{window.number.name} {window.channels} {window.lanes} {window.columns}"
-        return f"{shape} {image} {self.choices}"
+        return f"{shape} {image} {self.choices}{of_batch(self.batch)}"
 
     def function(self, result: str = "float32") -> Any:
         """A ``tvm.tirx.PrimFunc``: image (N, 1, H, W, C), the constants → (N, 1, P, Q, K). In

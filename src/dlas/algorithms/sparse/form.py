@@ -32,33 +32,35 @@ class SparseForm:
         return f"{self.name}_sparse_template"
 
     def kernels(
-        self, weights: Bsr, row: LayerRow, target: Target, threads: int, most: int
+        self, weights: Bsr, row: LayerRow, target: Target, threads: int, most: int, batch: int = 1
     ) -> Sequence[Kernel]:
-        """Those of so many tiles at most, the cheapest by estimate first. ``weights``: all groups
-        in one."""
+        """Those of so many tiles at most, the cheapest by estimate first, for ``batch`` images.
+        ``weights``: all groups in one."""
         machine, stored = machine_of(target), Stored.of(weights)
         found = tiles(row, self.shifts, stored, machine)[:most]
         return [
             replace(
-                self.kernel(weights, tile, threads),
-                estimate=cost(tile, stored, machine).total * target.lanes,
+                self.kernel(weights, tile, threads, batch),
+                estimate=cost(tile, stored, machine).total * target.lanes * batch,
             )
             for tile in found
         ]
 
-    def simplest(self, weights: Bsr, row: LayerRow, target: Target, threads: int) -> Kernel:
+    def simplest(
+        self, weights: Bsr, row: LayerRow, target: Target, threads: int, batch: int = 1
+    ) -> Kernel:
         """The one of no choices: a row of outputs, all input channels, one output channel."""
         _, width = grid(row)
         used = Stored.of(weights).used
         lanes = target.lanes
         most = (target.vector_registers - 2) * lanes
         tile = Tile(row, self.shifts, lanes, 1, min(width, most), max(used, weights.block[1]))
-        return self.kernel(weights, tile, threads)
+        return self.kernel(weights, tile, threads, batch)
 
-    def kernel(self, weights: Bsr, tile: Tile, threads: int) -> Kernel:
+    def kernel(self, weights: Bsr, tile: Tile, threads: int, batch: int = 1) -> Kernel:
         rows = len(weights.pointers) - 1
-        parts = threads if tile.tiles < threads and rows % threads == 0 else 1
-        return Kernel(self.stage, tile, pack(weights, tile, parts), parts=parts)
+        parts = threads if batch * tile.tiles < threads and rows % threads == 0 else 1
+        return Kernel(self.stage, tile, pack(weights, tile, parts), batch, parts)
 
     def candidates(self, order: Any, target: Target) -> Sequence[Knobs]:
         return [{"lanes": target.lanes}]

@@ -20,7 +20,7 @@ from dlas.algorithms.sparse.loops import Expr, argument, int64, unrolled, vector
 from dlas.algorithms.sparse.packed import Packed
 from dlas.algorithms.sparse.packing import Packing
 from dlas.algorithms.sparse.tile import Tile
-from dlas.algorithms.tiles import numbers_of
+from dlas.algorithms.tiles import numbers_of, of_batch
 
 #: The stage after the one that computes the tiles.
 IMAGE = "sparse_image"
@@ -54,7 +54,13 @@ class Kernel:
         """The layer in numbers, by which a cost model tells it from others."""
         high, wide = self.packed.block
         entries = int(self.packed.pointers[:, -1].max()) * len(self.packed.pointers)
-        return {**numbers_of(self.tile.row), "high": high, "wide": wide, "entries": entries}
+        shapes = numbers_of(self.tile.row, self.batch)
+        return {**shapes, "high": high, "wide": wide, "entries": entries}
+
+    @property
+    def identity(self) -> str:
+        """What it computes, and how; not with which weights."""
+        return f"{self.tile}{of_batch(self.batch)}"
 
     @property
     def knobs(self) -> dict[str, float]:

@@ -22,6 +22,7 @@ import tvm_ffi
 from dlas.choices import Choice, Choices, Costed
 from dlas.network import LayerRow, Network
 from dlas.plan import DENSE, Plan, Step, Way
+from dlas.systems.base import batch_of
 from dlas.systems.tvm.calls import Call, calls
 from dlas.systems.tvm.detour import detour
 from dlas.systems.tvm.layouts import Layouts
@@ -128,8 +129,8 @@ class Chooser:
 
     def detours_of(self, keys: Iterable[tuple[str, Way]]) -> dict[tuple[str, Way], float]:
         wide = [key for key in keys if key[1].precision]
-        setting = self.tuner.setting
-        questions = {(name, way): detour(self.rows[name], way, setting) for name, way in wide}
+        given = self.tuner.setting, batch_of(self.network)
+        questions = {(name, way): detour(self.rows[name], way, *given) for name, way in wide}
         self.tuner.answer([each for pair in questions.values() for each in pair], fewest=1)
         return {
             key: sum(self.tuner.known(each).seconds or 0.0 for each in pair)

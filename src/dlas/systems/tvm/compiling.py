@@ -16,6 +16,7 @@ from dlas.network import Network
 from dlas.network.compact import compact
 from dlas.network.layers import ITEM_BYTES
 from dlas.plan import KEPT, Plan
+from dlas.systems.base import fixed_batch
 from dlas.systems.tvm.auto import AutoScheduler
 from dlas.systems.tvm.blocked import translate_blocked
 from dlas.systems.tvm.calls import calls
@@ -54,6 +55,7 @@ class Compiling:
         network = self.network
         if any(step.format == KEPT for step in self.plan.steps):
             network = compact(network)
+        network = Network(fixed_batch(network, self.system.batch))
         setting = Setting(host(), self.system.threads, weight_bytes(network))
         orders = {"untuned": self.untuned, "template": self.templates, "auto": self.automatic}
         module, arrange = orders[self.system.tuning](network, setting, folder)

@@ -75,15 +75,16 @@ class DotLayers:
             shift = weights.bias.astype(np.float64) / weights.unit
             affine = form.affine(offset, factor.astype(np.float32), shift.astype(np.float32))
         stored = image.number, image.shape[-1], zero
-        kernels = form.kernels(row, stored, weights.values, affine, self.target, self.most)
+        given = row, stored, weights.values, affine
+        kernels = form.kernels(*given, self.target, self.most, image.shape[0])
         if not kernels:
             return None
         kernel = self.choose(row.name, kernels)
         function = builder.add_func(kernel.function(), kernel.stage)
         constants = [relax.const(array) for array in kernel.constants.values()]
-        given = [image.expression, *constants]
+        arguments = [image.expression, *constants]
         return builder.emit(
-            relax.call_tir(function, given, relax.TensorType(kernel.output_shape, "float32"))
+            relax.call_tir(function, arguments, relax.TensorType(kernel.output_shape, "float32"))
         )
 
 

@@ -23,6 +23,7 @@ from dlas.layer import member
 from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.plan import Plan
+from dlas.systems.base import batch_of
 from dlas.systems.tvm.calls import OWNERS, constants_of
 from dlas.systems.tvm.layers import float_kernel, integer_kernel
 from dlas.systems.tvm.quantized import constant, quantized, vector
@@ -39,9 +40,9 @@ AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
 
 
 def translate(network: Network, plan: Plan, sparse: SparseLayers | None = None) -> tvm.IRModule:
-    """The network at batch 1 as a Relax module whose function ``main`` takes the image. ``sparse``
-    makes the layers that are stored sparsely; None: for one thread of this machine. Raises Refused
-    where TVM has no translation."""
+    """The network, at the batch that its graph fixes or else 1, as a Relax module whose function
+    ``main`` takes the images. ``sparse`` makes the layers that are stored sparsely; None: for one
+    thread of this machine. Raises Refused where TVM has no translation."""
     network = Network(fold_batch_norm(network.model))
     return imported(Importer(network, plan, sparse), network)
 
@@ -60,7 +61,7 @@ def imported(importer: Importer, network: Network) -> tvm.IRModule:
 
 class Importer(ONNXGraphImporter):  # type: ignore[misc]  # tvm has no type information
     def __init__(self, network: Network, plan: Plan, sparse: SparseLayers | None) -> None:
-        shapes = {network.input_name: [1, *network.input_shape]}
+        shapes = {network.input_name: [batch_of(network), *network.input_shape]}
         super().__init__(shapes, "float32", sanitize=False)
         self.rows = {row.name: row for row in network.layers}
         self.plan = plan

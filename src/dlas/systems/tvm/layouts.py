@@ -19,6 +19,7 @@ from dlas.network import LayerRow, Network
 from dlas.network.fold import fold_batch_norm
 from dlas.network.layers import tensor_shapes
 from dlas.plan import DENSE, NARROW, Way
+from dlas.systems.base import batch_of
 from dlas.systems.tvm import layout
 from dlas.systems.tvm.order import CHANNELWISE
 from dlas.systems.tvm.questions import of_rule
@@ -132,7 +133,7 @@ class Layouts:
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return tensor_shapes(self.model)
+        return tensor_shapes(self.model, batch_of(self.network))
 
     @cached_property
     def edges(self) -> dict[tuple[str, str], Costs]:

@@ -149,7 +149,7 @@ def of_sparse(kernels: Sequence[SparseKernel], setting: Setting) -> Question:
         return [tensors(given)]
 
     return Question(
-        setting.digest(weights.hexdigest(), *(repr(kernel.tile) for kernel in kernels)),
+        setting.digest(weights.hexdigest(), *(kernel.identity for kernel in kernels)),
         named(first.stage),
         {**first.workload, **setting.numbers},
         [kernel.knobs for kernel in kernels],

@@ -36,27 +36,28 @@ class SparseLayers:
         self, builder: relax.BlockBuilder, step: Step, row: LayerRow, data: relax.Expr,
         weight: Array, bias: Array,
     ) -> relax.Expr:  # fmt: skip
-        """data (1, C, H, W), or (1, C) of a dense layer; weight (K, C/G, R, S) or (K, C)."""
-        kernel = self.kernel(step, row, weight.reshape(*weight.shape[:2], *row.kernel))
+        """data (N, C, H, W), or (N, C) of a dense layer; weight (K, C/G, R, S) or (K, C)."""
+        batch = int(data.ty.shape[0])
+        kernel = self.kernel(step, row, weight.reshape(*weight.shape[:2], *row.kernel), batch)
         if row.op == "dense":
-            data = builder.emit(relax.op.reshape(data, (1, row.in_channels, 1, 1)))
+            data = builder.emit(relax.op.reshape(data, (batch, row.in_channels, 1, 1)))
         constants = (*kernel.packed.arrays, bias.astype(np.float32))
         function = builder.add_func(kernel.function(), f"{step.primitive}_{step.format}")
-        shape = (1, row.out_channels, *row.output_hw)
+        shape = (batch, row.out_channels, *row.output_hw)
         call = relax.call_tir(
             function, [data, *map(relax.const, constants)], relax.TensorType(shape, "float32")
         )
         scores = builder.emit(call)
         if row.op == "dense":
-            return builder.emit(relax.op.reshape(scores, (1, row.out_channels)))
+            return builder.emit(relax.op.reshape(scores, (batch, row.out_channels)))
         return scores
 
-    def kernel(self, step: Step, row: LayerRow, weight: Array) -> Kernel:
+    def kernel(self, step: Step, row: LayerRow, weight: Array, batch: int) -> Kernel:
         primitive: Any = member("algorithms", step.primitive)()
         stored = primitive.stored(step.format, weight, row.groups)
         form = primitive.sparse
         if self.choose is None:
-            found: Kernel = form.simplest(stored, row, self.target, self.threads)
+            found: Kernel = form.simplest(stored, row, self.target, self.threads, batch)
             return found
-        kernels = form.kernels(stored, row, self.target, self.threads, self.most)
+        kernels = form.kernels(stored, row, self.target, self.threads, self.most, batch)
         return self.choose(row.name, kernels)
