@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from dlas.errors import DlasError
 from dlas.store.store import Store, open_store
@@ -14,6 +17,12 @@ from dlas.study.watch import Watcher
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dlas.report.info import ReportInfo
+    from dlas.store.archive import StudyResults
+
+#: What a report's circumstances hold stack by stack.
+_BY_STACK = ("choices", "warmups_s", "layers")
 
 StudyLike = Study | str | os.PathLike[str]
 
@@ -39,10 +48,51 @@ def run(
 
 def results(study: StudyLike, store: Store | str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """The results of a study (a ``Study``, its TOML file or its name): one row per stack, the
-    columns of ``dlas.store.schema.RESULTS``."""
-    from dlas.store.frame import results_frame
+    columns of ``dlas.store.schema.RESULTS``. See ``study_results``."""
+    return study_results(study, store).frame
 
-    return results_frame(_store(store).results, study_name(study))
+
+def study_results(
+    study: StudyLike, store: Store | str | os.PathLike[str] | None = None
+) -> StudyResults:
+    """The results of a study with its raw samples: of a ``Study``, its TOML file or its name from
+    the store, else from the results that lie beside the TOML file (``NAME.parquet``); or of such a
+    file itself. StoreError where there are none."""
+    from dlas.store.archive import ENDING, open_archive, read_results
+
+    text = study.path if isinstance(study, Study) else os.fspath(study)
+    if text.endswith(ENDING):
+        return open_archive(Path(text))
+    place, name = _store(store), study_name(study)
+    beside = Path(text).with_suffix(ENDING) if text.endswith(".toml") else None
+    if beside is not None and beside.exists() and not _was_measured(place, name):
+        return open_archive(beside)
+    return read_results(place.results, name)
+
+
+def save_results(
+    study: StudyLike, path: Path | str, store: Store | str | os.PathLike[str] | None = None
+) -> Path:
+    """Write a study's results with their samples and circumstances as one Parquet file, which
+    ``study_results`` and every command that takes a study read again."""
+    from dlas.store.archive import save_archive
+
+    place = _store(store)
+    found = study_results(study, place)
+    facts = msgspec.to_builtins(study_info(found, place))
+    nested = {name: facts.pop(name) for name in _BY_STACK}
+    save_archive(replace(found, nested=nested, circumstances=facts), Path(path))
+    return Path(path)
+
+
+def study_info(found: StudyResults, store: Store) -> ReportInfo:
+    """What is known of a study beside its results."""
+    from dlas.report.gather import gather_info
+    from dlas.report.info import ReportInfo
+
+    if not found.circumstances:
+        return gather_info(store, found.study)
+    return msgspec.convert({**found.circumstances, **found.nested}, ReportInfo)
 
 
 def write_report(
@@ -52,13 +102,11 @@ def write_report(
 ) -> Path:
     """Write a study's page, by default into the store; where it lies."""
     from dlas.report import page
-    from dlas.report.gather import gather_info
-    from dlas.store.frame import results_frame
 
-    place, name = _store(store), study_name(study)
-    frame = results_frame(place.results, name)
-    target = Path(path) if path else place.report(name)
-    return page.write_report(frame, gather_info(place, name), target)
+    place = _store(store)
+    found = study_results(study, place)
+    target = Path(path) if path else place.report(found.study)
+    return page.write_report(found.frame, study_info(found, place), target)
 
 
 def study_name(study: StudyLike) -> str:
@@ -67,6 +115,13 @@ def study_name(study: StudyLike) -> str:
         return study.name
     text = os.fspath(study)
     return Study.open(text).name if text.endswith(".toml") else text
+
+
+def _was_measured(store: Store, study: str) -> bool:
+    if study not in store.results.studies():
+        return False
+    keys = [member["key"] for member in store.results.members(study)]
+    return bool(store.results.observed(keys))
 
 
 def _study(study: StudyLike) -> Study:

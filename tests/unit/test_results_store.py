@@ -9,7 +9,7 @@ import pytest
 
 from dlas.errors import StoreError
 from dlas.stack import Stack
-from dlas.store.frame import export, results_frame
+from dlas.store.frame import results_frame
 from dlas.store.results import Measured, Outcome, Results
 from dlas.store.schema import RESULTS
 
@@ -100,9 +100,6 @@ def test_frame(results: Results, tmp_path: Path) -> None:
     assert frame.loc["none", "warnings"] == "busy; drift"
     row = frame.loc["float16"]
     assert (row["status"], row["stage"], row["message"]) == ("refused", "optimizations", "because")
-    for name in ("out.parquet", "out.csv"):
-        export(frame.reset_index(), tmp_path / name)
-        assert (tmp_path / name).stat().st_size > 0
 
 
 def test_faults_are_sentences(results: Results, tmp_path: Path) -> None:

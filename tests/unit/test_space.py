@@ -41,6 +41,47 @@ def test_axes_multiply_and_impossible_pairs_are_dropped() -> None:
     }
 
 
+def test_grids_are_joined_and_replace_what_the_study_says() -> None:
+    made = study(
+        axes={"optimizations": [[], ["int8"]], "system": ["onnxruntime"]},
+        grids=[
+            {},
+            {"base": {"optimizations": []}, "axes": {"system": ["onnxruntime", "pytorch"]}},
+            {"base": {"system": "tvm"}, "axes": {"algorithm": ["direct", "gemm"]}},
+        ],
+    )
+    found = [
+        (labels["optimizations"], labels["algorithm"], labels["system"])
+        for labels in (made.labels(stack) for stack in made.stacks)
+    ]
+    assert found == [
+        ("none", "vendor", "onnxruntime"),
+        ("int8", "vendor", "onnxruntime"),
+        ("none", "vendor", "pytorch"),
+        ("none", "direct", "tvm"),
+        ("none", "gemm", "tvm"),
+        ("int8", "direct", "tvm"),
+        ("int8", "gemm", "tvm"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("grids", "sentence"),
+    [
+        ([3], "$.grids[0]: 3 is not a table of base and axes"),
+        ([{"axis": {}}], "$.grids[0].axis: not a field of a grid; did you mean 'axes'?"),
+        ([{"axes": {"sistem": ["tvm"]}}], "$.grids[0].axes.sistem: not a field of a stack"),
+        ([{"base": {"system": "tvn"}}], "$.grids[0].base.system"),
+        ([{}, {"axes": {"system": "tvm"}}], "$.grids[1].axes.system: 'tvm' is not a list"),
+        ([{"base": {"system": "tvm"}, "axes": {"system": ["tvm"]}}], "stands in base too"),
+    ],
+)
+def test_mistakes_in_grids_are_located(grids: Any, sentence: str) -> None:
+    with pytest.raises(DlasError) as raised:
+        study(grids=grids)
+    assert sentence in str(raised.value)
+
+
 def test_the_same_stack_twice_counts_once() -> None:
     assert (
         len(study(axes={"system": ["onnxruntime", {"name": "onnxruntime", "threads": 1}]}).stacks)

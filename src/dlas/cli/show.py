@@ -17,7 +17,11 @@ def show(
     ] = None,
     store: StoreOption = None,
     export: Annotated[
-        Path | None, typer.Option(help="Write all columns to a .parquet or .csv file instead.")
+        Path | None,
+        typer.Option(
+            help="Write all columns to a .csv file instead, or with the raw samples and "
+            "circumstances to a .parquet file, which every command that takes a study reads."
+        ),
     ] = None,
 ) -> None:
     """Show the results of a study; without a name, the studies in the store."""
@@ -26,7 +30,6 @@ def show(
     from dlas import api
     from dlas.errors import DlasError
     from dlas.report.terminal import results_table
-    from dlas.store.frame import export as write
     from dlas.store.store import open_store
 
     console = Console()
@@ -43,5 +46,8 @@ def show(
         return
     if export.suffix not in (".parquet", ".csv"):
         raise DlasError(f"--export {export}: the file must end in .parquet or .csv")
-    write(frame, export)
+    if export.suffix == ".parquet":
+        api.save_results(study, export, place)
+    else:
+        frame.to_csv(export, index=False)
     console.print(f"{len(frame)} stacks written to {export}", soft_wrap=True, markup=False)

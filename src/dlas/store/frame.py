@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlas.measure.statistics import median_interval
@@ -39,15 +38,11 @@ def results_frame(results: Results, study: str) -> pd.DataFrame:
     ]
     groups = {key: found[-1].record["group"] for key, found in measured.items()}
     _add_speedups(rows, members, groups)
-    return pd.DataFrame(rows, columns=[column.name for column in RESULTS])
-
-
-def export(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame as Parquet or CSV, by the file's ending."""
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False)
-    else:
-        frame.to_parquet(path, index=False)
+    frame = pd.DataFrame(rows, columns=[column.name for column in RESULTS])
+    for column in RESULTS:  # what no stack has is NaN too
+        if column.unit and frame[column.name].dtype == object:
+            frame[column.name] = pd.to_numeric(frame[column.name])
+    return frame
 
 
 def _chain(nodes: Mapping[str, Node], key: str) -> list[Node]:

@@ -6,7 +6,7 @@ import itertools
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,8 @@ from dlas.layer import did_you_mean
 from dlas.stack import DEFAULTS, FIELDS, Stack, label, parse_field
 from dlas.systems.base import System
 
-_KEYS = ("name", "title", "description", "base", "axes")
+_KEYS = ("name", "title", "description", "base", "axes", "grids")
+_GRID_KEYS = ("base", "axes")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Study:
     """``base``: the choices all stacks share. ``axes``: for other fields of a stack, a list of
     alternatives each. The stacks are all combinations, less those that cannot exist (a system that
     chooses its own kernels with any algorithm but ``vendor``).
+
+    ``grids``: where not every choice goes with every other one, tables of ``base`` and ``axes`` of
+    their own. What a grid says of a field replaces what the study says of it; the stacks are those
+    of all grids.
 
     >>> Study(name="s", base={"dataset": "synthetic", "model": "tiny", "hardware": "null"},
     ...       axes={"system": ["onnxruntime", "pytorch"]}).stacks[1].label()
@@ -35,6 +40,7 @@ class Study:
     description: str = ""
     base: Mapping[str, Any] = field(default_factory=dict)
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    grids: Sequence[Mapping[str, Any]] = ()
     folder: Path | None = None
     path: str = ""
     stacks: tuple[Stack, ...] = field(init=False, repr=False)
@@ -47,14 +53,17 @@ class Study:
             raise SpecError(
                 "$.name", f"{self.name!r} is not a name of letters, digits, '.', '_' or '-'"
             )
-        alternatives = self._alternatives()
-        stacks, dropped = _combine(alternatives)
+        grids = list(self._grids())
+        stacks, dropped = _combine(grids)
         if not stacks:
             reasons = "; ".join(dropped)
             raise SpecError("$.axes", f"no combination of these choices can exist: {reasons}")
         object.__setattr__(self, "stacks", stacks)
         object.__setattr__(self, "dropped", dropped)
-        labels = {key: _distinct_labels(values) for key, values in alternatives.items()}
+        labels = {
+            key: _distinct_labels([value for grid in grids for value in grid[key]])
+            for key in FIELDS
+        }
         object.__setattr__(self, "_labels", labels)
 
     @classmethod
@@ -86,9 +95,9 @@ class Study:
         for key in ("name", "title", "description"):
             if not isinstance(table.get(key, ""), str):
                 raise SpecError(f"$.{key}", f"{table[key]!r} is not a text")
-        for key in ("base", "axes"):
-            if not isinstance(table.get(key, {}), Mapping):
-                raise SpecError(f"$.{key}", f"{table[key]!r} is not a table")
+        grids = table.get("grids", ())
+        if isinstance(grids, (str, Mapping)) or not isinstance(grids, Sequence):
+            raise SpecError("$.grids", f"{grids!r} is not a list of tables: write [[grids]]")
         if "name" not in table:
             raise SpecError("$.name", "a study needs this field")
         return cls(**table, folder=folder, path=path)
@@ -108,29 +117,35 @@ class Study:
             "dropped": dict(self.dropped),
         }
 
-    def _alternatives(self) -> dict[str, list[Any]]:
-        """Per field of a stack the parsed alternatives."""
-        for place, given in (("$.base", self.base), ("$.axes", self.axes)):
-            for key in given:
-                if key not in FIELDS:
-                    hint = did_you_mean(key, FIELDS)
-                    raise SpecError(f"{place}.{key}", f"not a field of a stack{hint}")
-        for key in self.axes:
-            if key in self.base:
-                raise SpecError(f"$.axes.{key}", "stands in base too; keep one of them")
+    def _grids(self) -> Iterator[dict[str, list[Any]]]:
+        """Per grid, and field of a stack, the parsed alternatives."""
+        common = _choices("$", self.base, self.axes)
+        for index, grid in enumerate(self.grids):
+            place = f"$.grids[{index}]"
+            if not isinstance(grid, Mapping):
+                raise SpecError(place, f"{grid!r} is not a table of base and axes")
+            for key in grid:
+                if key not in _GRID_KEYS:
+                    hint = did_you_mean(key, _GRID_KEYS)
+                    raise SpecError(f"{place}.{key}", f"not a field of a grid{hint}")
+            own = _choices(place, grid.get("base", {}), grid.get("axes", {}))
+            yield self._alternatives(common | own)
+        if not self.grids:
+            yield self._alternatives(common)
+
+    def _alternatives(self, chosen: Mapping[str, tuple[str, Any]]) -> dict[str, list[Any]]:
         found = {}
         for key in FIELDS:
-            if key in self.axes:
-                found[key] = self._axis(key, self.axes[key])
+            place, value = chosen.get(key, (f"$.base.{key}", DEFAULTS.get(key)))
+            if value is None:
+                raise SpecError(place, "a study needs this field, here or in axes")
+            if place.endswith(f".axes.{key}"):
+                found[key] = self._axis(place, key, value)
             else:
-                value = self.base.get(key, DEFAULTS.get(key))
-                if value is None:
-                    raise SpecError(f"$.base.{key}", "a study needs this field, here or in axes")
-                found[key] = [parse_field(key, value, f"$.base.{key}", self.folder)]
+                found[key] = [parse_field(key, value, place, self.folder)]
         return found
 
-    def _axis(self, key: str, values: Sequence[Any]) -> list[Any]:
-        place = f"$.axes.{key}"
+    def _axis(self, place: str, key: str, values: Any) -> list[Any]:
         if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence):
             raise SpecError(
                 place, f"{values!r} is not a list of alternatives; put a single one in base"
@@ -144,6 +159,24 @@ class Study:
                         f"{place}[{i}]", "each alternative is a list of optimizations; write [{…}]"
                     )
         return [parse_field(key, v, f"{place}[{i}]", self.folder) for i, v in enumerate(values)]
+
+
+def _choices(
+    place: str, base: Mapping[str, Any], axes: Mapping[str, Any]
+) -> dict[str, tuple[str, Any]]:
+    """What is written of each field, and where."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, given in (("base", base), ("axes", axes)):
+        if not isinstance(given, Mapping):
+            raise SpecError(f"{place}.{name}", f"{given!r} is not a table")
+        for key, value in given.items():
+            if key not in FIELDS:
+                hint = did_you_mean(key, FIELDS)
+                raise SpecError(f"{place}.{name}.{key}", f"not a field of a stack{hint}")
+            if key in found:
+                raise SpecError(f"{place}.axes.{key}", "stands in base too; keep one of them")
+            found[key] = (f"{place}.{name}.{key}", value)
+    return found
 
 
 def _distinct_labels(values: Sequence[Any]) -> dict[str, str]:
@@ -160,14 +193,17 @@ def _distinct_labels(values: Sequence[Any]) -> dict[str, str]:
     return labels
 
 
-def _combine(alternatives: Mapping[str, list[Any]]) -> tuple[tuple[Stack, ...], dict[str, int]]:
+def _combine(
+    grids: Sequence[Mapping[str, list[Any]]],
+) -> tuple[tuple[Stack, ...], dict[str, int]]:
     stacks: dict[str, Stack] = {}
     dropped: Counter[str] = Counter()
-    for values in itertools.product(*alternatives.values()):
-        stack = Stack(**dict(zip(alternatives, values, strict=True)))
-        reason = cast(System, stack.system).combines(stack.algorithm.name)
-        if reason:
-            dropped[reason] += 1
-        else:
-            stacks.setdefault(repr(stack), stack)
+    for grid in grids:
+        for values in itertools.product(*grid.values()):
+            stack = Stack(**dict(zip(grid, values, strict=True)))
+            reason = cast(System, stack.system).combines(stack.algorithm.name)
+            if reason:
+                dropped[reason] += 1
+            else:
+                stacks.setdefault(repr(stack), stack)
     return tuple(stacks.values()), dict(dropped)

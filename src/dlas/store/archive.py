@@ -1,0 +1,124 @@
+"""A study's results as values, and as one file: what can be committed, sent and analysed anywhere.
+
+The file is Parquet, a row per stack: the columns of ``schema.RESULTS``, ``samples_s`` (float32, the
+raw latencies in the order they were taken), and JSON for what is nested. Its metadata holds the
+circumstances. Any Parquet reader opens it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlas.errors import InputError, StoreError
+from dlas.store.frame import results_frame
+from dlas.store.results import Results
+from dlas.store.schema import RESULTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENDING = ".parquet"
+#: The form of the file; readers refuse others.
+FORM = 1
+_META = b"dlas"
+_SAMPLES = "samples_s"
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """``frame``: a row per stack, the columns of ``schema.RESULTS``. ``samples``: raw latencies in
+    seconds by the stack's key. ``nested``: more by name and key, plain data. ``circumstances``:
+    what is known of the study beside its results, plain data. ``place``: where it was read."""
+
+    study: str
+    frame: pd.DataFrame
+    samples: Mapping[str, NDArray[np.float64]]
+    nested: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    circumstances: Mapping[str, Any] = field(default_factory=dict)
+    place: str = ""
+
+
+def read_results(results: Results, study: str) -> StudyResults:
+    """From the store; StoreError where the study is unknown."""
+    frame = results_frame(results, study)
+    measured = results.observations(list(frame["key"]))
+    samples = {key: found[-1].samples_s for key, found in measured.items()}
+    return StudyResults(study, frame, samples)
+
+
+def save_archive(found: StudyResults, path: Path) -> None:
+    """Write the file, or leave an older one as it was. StoreError where it cannot be written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    keys = list(found.frame["key"])
+    table = pa.Table.from_pandas(found.frame, preserve_index=False)
+    samples = [np.asarray(found.samples.get(key, ()), np.float32) for key in keys]
+    table = table.append_column(_SAMPLES, pa.array(samples, pa.list_(pa.float32())))
+    for name, values in found.nested.items():
+        texts = [json.dumps(values[key]) if key in values else None for key in keys]
+        table = table.append_column(f"{name}_json", pa.array(texts, pa.string()))
+    meta = {"form": FORM, "study": found.study, "circumstances": dict(found.circumstances)}
+    table = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), _META: json.dumps(meta).encode()}
+    )
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, aside, compression="zstd", compression_level=19)
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def open_archive(path: Path) -> StudyResults:
+    """Read the file. InputError where it is none, or lacks a column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} is not a Parquet file that can be read: {reason}") from None
+    with _named(path):
+        meta = json.loads((table.schema.metadata or {})[_META])
+        if meta["form"] != FORM:
+            raise InputError(f"{path} has form {meta['form']}, this version reads {FORM}")
+        lacking = {column.name for column in RESULTS} - set(table.column_names)
+        if lacking:
+            raise InputError(f"{path} lacks the columns {', '.join(sorted(lacking))}")
+        frame = table.select([column.name for column in RESULTS]).to_pandas()
+        keys = list(frame["key"])
+        lists = zip(keys, table[_SAMPLES].to_pylist(), strict=True)
+        samples = {key: np.asarray(values, np.float64) for key, values in lists if values}
+        nested = {
+            column.removesuffix("_json"): {
+                key: json.loads(text)
+                for key, text in zip(keys, table[column].to_pylist(), strict=True)
+                if text is not None
+            }
+            for column in table.column_names
+            if column.endswith("_json")
+        }
+        return StudyResults(meta["study"], frame, samples, nested, meta["circumstances"], str(path))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} does not hold the results of a study: {error!r}") from None
