@@ -38,7 +38,7 @@ class LayerTime(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``name``: the system's own, ``op``: what it computes. ``layers``: the convolutions and dense
     layers of the network that it computes, several where they were fused. ``kind``: "layer" where
     there are any, "layout" where an image is only moved into another layout or padded. ``seconds``:
-    the median over some runs."""
+    the median over some runs, or the mean where a library keeps no more."""
 
     name: str
     op: str

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -11,6 +14,8 @@ from numpy.typing import NDArray
 
 from dlas.errors import Refused
 from dlas.executable import Run
+from dlas.measure.protocol import LayerTime
+from dlas.systems.attribution import Ran, attributed, open_names, save_names
 from dlas.systems.base import System, fixed_batch
 
 if TYPE_CHECKING:
@@ -22,6 +27,10 @@ if TYPE_CHECKING:
 FILE = "network.blob"
 _HINTS = {"float32": "f32", "float16": "f16"}
 BFLOAT16 = 16  # ONNX's number of the type
+PRODUCTS = ("Convolution", "FullyConnected", "MatMul")  # in the names of operators that multiply
+LAYOUTS = ("Reorder", "Reshape", "Transpose")
+#: OpenVINO puts what it made of an operator behind its name.
+DERIVED = "/"
 
 
 class OpenVino(System, frozen=True, kw_only=True):
@@ -63,11 +72,10 @@ class OpenVino(System, frozen=True, kw_only=True):
         except RuntimeError as error:
             raise Refused(f"OpenVINO cannot compile the network: {_reason(error)}") from None
         (folder / FILE).write_bytes(compiled.export_model().getvalue())
+        save_names(network, folder)
 
     def load(self, folder: Path) -> Run:
-        core = _core()
-        blob = (folder / FILE).read_bytes()
-        compiled = core.import_model(blob, "CPU", self._options())
+        compiled = self._imported(folder, self._options())
         request = compiled.create_infer_request()
         # Buffers bound once save 20 us of Python per inference.
         image = request.get_input_tensor().data
@@ -81,6 +89,29 @@ class OpenVino(System, frozen=True, kw_only=True):
 
         return run
 
+    def profile(
+        self, folder: Path, run: Run, images: NDArray[np.float32], count: int
+    ) -> tuple[LayerTime, ...]:
+        """By OpenVINO's counters, in whole microseconds, in a second copy that has them. It keeps
+        means since loading, of which the first run, which generates code, is taken out."""
+        compiled = self._imported(folder, {**self._options(), "PERF_COUNT": True})
+        request = compiled.create_infer_request()
+        request.get_input_tensor().data[...] = images
+        request.infer()
+        first = request.get_profiling_info()
+        for _ in range(count):
+            request.infer()
+        last = request.get_profiling_info()
+        seconds = [
+            max(0.0, ((count + 1) * mean.real_time - one.real_time).total_seconds() / count)
+            for one, mean in zip(first, last, strict=True)
+        ]
+        operators = ran(last, seconds, compiled.get_runtime_model())
+        return attributed(operators, open_names(folder))
+
+    def _imported(self, folder: Path, options: dict[str, Any]) -> Any:
+        return _core().import_model((folder / FILE).read_bytes(), "CPU", options)
+
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -91,6 +122,33 @@ class OpenVino(System, frozen=True, kw_only=True):
         if self.precision != "default":
             options["INFERENCE_PRECISION_HINT"] = _HINTS[self.precision]
         return options
+
+
+def ran(counters: Sequence[Any], seconds: Sequence[float], model: Any) -> list[Ran]:
+    """The operators that ran, by OpenVINO's counters. What was fused to one follows it, not run."""
+    shapes = {op.get_friendly_name(): op for op in model.get_ordered_ops()}
+    found: list[Ran] = []
+    for counter, took in zip(counters, seconds, strict=True):
+        name, kind = counter.node_name, counter.node_type
+        alias = name.split(DERIVED)[0]
+        if counter.status == counter.Status.EXECUTED:
+            multiplies = any(each in kind for each in PRODUCTS)
+            hw, weights = _shape(shapes.get(name)) if multiplies else (None, None)
+            layout = kind in LAYOUTS
+            found.append(Ran(name, kind, took, (alias,), multiplies, layout, hw, weights))
+        elif found and counter.exec_type == "undef":
+            found[-1] = replace(found[-1], names=(*found[-1].names, alias))
+    return found
+
+
+def _shape(op: Any) -> tuple[tuple[int, int] | None, int | None]:
+    """Height and width of the output, and the number of weights."""
+    if op is None:
+        return None, None
+    output = op.get_output_shape(0)
+    hw = (int(output[2]), int(output[3])) if len(output) == 4 else (1, 1)
+    weights = op.input_value(1).get_shape() if op.get_input_size() > 1 else None
+    return hw, None if weights is None else math.prod(weights)
 
 
 def _without_rounding(model: ModelProto) -> ModelProto:

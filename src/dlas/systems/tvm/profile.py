@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dlas.measure import statistics
 from dlas.measure.protocol import LayerTime
+from dlas.measure.statistics import median
 from dlas.systems.tvm.runtime import Library
 
 FILE = "kernels.json"
@@ -95,7 +95,7 @@ def row(kernel: Kernel, seconds: Sequence[float]) -> LayerTime:
     return LayerTime(
         name=kernel.name,
         op=op,
-        seconds=statistics.median(seconds),
+        seconds=median(seconds),
         kind="layer" if kernel.layers else "layout" if moves else "other",
         layers=kernel.layers,
     )
