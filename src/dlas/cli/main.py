@@ -20,6 +20,7 @@ from dlas.cli.run import run
 from dlas.cli.sensitivity import sensitivity
 from dlas.cli.show import show
 from dlas.cli.tuning import app as tuning
+from dlas.cli.watch import watch
 from dlas.errors import DlasError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run)
+app.command()(watch)
 app.command()(plan)
 app.command()(show)
 app.command()(compare)

@@ -32,8 +32,10 @@ def run(
     from dlas.errors import DlasError
     from dlas.report.terminal import summary
     from dlas.store.store import open_store
+    from dlas.study.costs import cost_lines, last_spent
     from dlas.study.making import usual_limits
     from dlas.study.space import Study
+    from dlas.study.standing import Standing
 
     console = Console(emoji=False)
     kept = f" --store {store}" if store else ""
@@ -49,6 +51,9 @@ def run(
         )
         raise typer.Exit(130) from None
     console.print(summary(frame))
+    spent = last_spent(place.results.runs(opened.name))
+    for line in cost_lines(Standing(place.results, opened.name).cost(), spent):
+        console.print(line, style="dim", soft_wrap=True, markup=False, highlight=False)
     path = api.write_report(opened.name, place)
     console.print(f"report: {path}", soft_wrap=True, markup=False)
     if not (frame["status"] == "ok").any():

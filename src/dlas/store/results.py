@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -48,6 +48,23 @@ class Measured:
     taken_at: str
     samples_s: NDArray[np.float64]
     record: Mapping[str, Any]
+
+
+class Ending(NamedTuple):
+    """How the last try at a node ended; later outcomes have higher numbers."""
+
+    number: int
+    key: str
+    status: str
+    message: str
+    seconds: float
+    finished_at: str
+
+
+_ENDINGS = sa.select(
+    t.outcomes.c.id, t.outcomes.c.key, t.outcomes.c.status, t.outcomes.c.message,
+    t.outcomes.c.seconds, t.outcomes.c.finished_at,
+).order_by(t.outcomes.c.id)  # fmt: skip
 
 
 class Results:
@@ -140,6 +157,16 @@ class Results:
                 numbered = [{"study": name, "position": i, **row} for i, row in enumerate(rows)]
                 connection.execute(t.members.insert(), numbered)
 
+    def add_run(self, study: str, started_at: str, ending: str, spent: Mapping[str, Any]) -> None:
+        """Record a run that has just ended and where its time went."""
+        with self._guarded(), self._begin() as connection:
+            connection.execute(
+                t.runs.insert().values(
+                    study=study, started_at=started_at, ended_at=now(), ending=ending,
+                    spent=dict(spent),
+                )
+            )  # fmt: skip
+
     # -- reading -------------------------------------------------------------------------------
 
     def outcomes(self, keys: Sequence[str]) -> dict[str, Outcome]:
@@ -175,6 +202,46 @@ class Results:
         with self._connect() as connection:
             return {row.key for row in _by_key(connection, query, t.observations.c.key, keys)}
 
+    def endings(self, keys: Sequence[str]) -> dict[str, Ending]:
+        """The last outcome of each node that has one, without its numbers and sentences."""
+        with self._connect() as connection:
+            rows = _by_key(connection, _ENDINGS, t.outcomes.c.key, keys)
+        return {row.key: Ending(*tuple(row)) for row in rows}
+
+    def endings_after(self, number: int) -> dict[str, Ending]:
+        """The same of the outcomes that were added after the one of that number."""
+        with self._connect() as connection:
+            rows = connection.execute(_ENDINGS.where(t.outcomes.c.id > number)).all()
+        return {row.key: Ending(*tuple(row)) for row in rows}
+
+    def samples(self, keys: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+        """The samples of each node's last measurement, in seconds."""
+        query = sa.select(t.observations.c.key, t.observations.c.samples_s).order_by(
+            t.observations.c.id
+        )
+        with self._connect() as connection:
+            rows = _by_key(connection, query, t.observations.c.key, keys)
+        return {row.key: np.frombuffer(row.samples_s, "<f8") for row in rows}
+
+    def runs(self, study: str) -> list[Mapping[str, Any]]:
+        """What the runs of a study cost, ``{started_at, ended_at, ending, spent}``, oldest first;
+        those that were killed, or did nothing, are not among them."""
+        query = sa.select(t.runs).where(t.runs.c.study == study).order_by(t.runs.c.id)
+        with self._connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def study(self, name: str) -> tuple[Mapping[str, Any], str]:
+        """What is recorded of a study itself, and when it was run last. StoreError where it is
+        unknown."""
+        query = sa.select(t.studies.c.spec, t.studies.c.run_at).where(t.studies.c.name == name)
+        with self._connect() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            known = self.studies()
+            there = f"; there are {', '.join(known)}" if known else "; nothing was run yet"
+            raise StoreError(f"no study {name!r} in this store{there}")
+        return row.spec, row.run_at
+
     def nodes(self, keys: Sequence[str]) -> dict[str, Node]:
         """The nodes of ``keys`` and all above them."""
         found: dict[str, Node] = {}
@@ -196,10 +263,7 @@ class Results:
 
     def members(self, study: str) -> list[Mapping[str, Any]]:
         """A study's stacks in order, ``{key, stack, labels}``. StoreError where it is unknown."""
-        known = self.studies()
-        if study not in known:
-            there = f"; there are {', '.join(known)}" if known else "; nothing was run yet"
-            raise StoreError(f"no study {study!r} in this store{there}")
+        self.study(study)
         query = (
             sa.select(t.members).where(t.members.c.study == study).order_by(t.members.c.position)
         )

@@ -70,6 +70,18 @@ observations = Table(
     Column("record", JSON, nullable=False),
 )
 
+#: What each run of a study that did anything cost; ``spent`` as ``study.costs`` has it.
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study", String(200), nullable=False, index=True),
+    Column("started_at", String(32), nullable=False),
+    Column("ended_at", String(32), nullable=False),
+    Column("ending", String(16), nullable=False),
+    Column("spent", JSON, nullable=False),
+)
+
 #: What each study asked for last, and the stacks it spans, by the key of their last node.
 studies = Table(
     "studies",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from dlas.errors import StoreError
 from dlas.node import Node
 from dlas.store.results import Outcome
 from dlas.store.store import Store
+from dlas.study.costs import Spent
 from dlas.study.plan import StudyPlan
 from dlas.study.pool import Pool
 from dlas.study.remaining import Remaining
@@ -53,14 +55,21 @@ class Making:
     ``folders`` are the artifacts that are there, by key."""
 
     def __init__(
-        self, plan: StudyPlan, store: Store, watcher: Watcher, remaining: Remaining
+        self,
+        plan: StudyPlan,
+        store: Store,
+        watcher: Watcher,
+        remaining: Remaining,
+        spent: Spent | None = None,
     ) -> None:
         self.plan, self.store, self.watcher, self.remaining = plan, store, watcher, remaining
+        self.spent = spent or Spent()
         self.outcomes = dict(plan.outcomes)
         self.folders: dict[str, Path] = {}
         self.waiting: dict[str, Node] = {}
         self._adopted: dict[str, Outcome] = {}
         self._scratch: dict[str, Path] = {}
+        self._started: dict[str, float] = {}
 
     def look(self) -> list[Node]:
         """Find what is there; the nodes that wait to be made. An artifact whose maker was killed
@@ -100,8 +109,12 @@ class Making:
                         self._start(node, pool)
                     if not pool.busy:
                         break  # what still waits hangs below something that failed
-                    for job, event in pool.wait():
+                    idle, began = limits.jobs - pool.busy, time.monotonic()
+                    events = list(pool.wait())
+                    self.spent.waiting_s += idle * (time.monotonic() - began)
+                    for job, event in events:
                         self._hear(self.plan.nodes[job.key], event)
+                    self.watcher.idle()
             finally:
                 for folder in self._scratch.values():
                     self.store.artifacts.drop(folder)
@@ -137,6 +150,7 @@ class Making:
             checkpoints=str(checkpoints),
             threads=pool.threads,
         )
+        self._started[node.key] = time.monotonic()
         self.watcher.started(node)
         pool.submit(job)
 
@@ -145,6 +159,9 @@ class Making:
             self.watcher.progressed(node, event["progress"], event["text"])
             return
         folder = self._scratch.pop(node.key)
+        elapsed_s = time.monotonic() - self._started.pop(node.key)
+        seconds = event.get("seconds", elapsed_s)  # a dead worker cannot say
+        self.spent.worked(node.layer, seconds)
         if event["status"] == "ok":
             self.folders[node.key] = self.store.artifacts.finish(node.key, folder)
             self._record(node, read_outcome(self.folders[node.key]))
@@ -154,7 +171,7 @@ class Making:
             raise StoreError(
                 f"{event['message']}; make room and run again: what is finished is kept"
             )
-        self._record(node, Outcome(event["status"], event["message"]))
+        self._record(node, Outcome(event["status"], event["message"], seconds))
 
     def _record(self, node: Node, outcome: Outcome) -> None:
         self.outcomes[node.key] = outcome

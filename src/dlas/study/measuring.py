@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -15,9 +15,11 @@ from dlas.hardware.base import Hardware
 from dlas.measure.interleave import Contender, measure
 from dlas.measure.observation import Failure, Observation
 from dlas.measure.observation import Outcome as Timing
+from dlas.measure.protocol import LayerTime, Session, Usage
 from dlas.node import Node
 from dlas.store.results import Measured, Outcome
 from dlas.store.store import Store
+from dlas.study.costs import Spent
 from dlas.study.plan import StudyPlan
 from dlas.study.remaining import Remaining
 from dlas.study.watch import Watcher
@@ -29,9 +31,15 @@ class Measuring:
     machine hits them alike and their ratios can be trusted."""
 
     def __init__(
-        self, plan: StudyPlan, store: Store, watcher: Watcher, remaining: Remaining
+        self,
+        plan: StudyPlan,
+        store: Store,
+        watcher: Watcher,
+        remaining: Remaining,
+        spent: Spent | None = None,
     ) -> None:
         self.plan, self.store, self.watcher, self.remaining = plan, store, watcher, remaining
+        self.spent = spent or Spent()
 
     def run(self, executables: Mapping[str, Path]) -> None:
         """``executables``: the compiled folders by their node's key."""
@@ -41,7 +49,9 @@ class Measuring:
                 model = next(node.key for node in chain if node.layer == "models")
                 groups.setdefault(model, []).append(chain[-1])
         for leaves in groups.values():
+            began = time.monotonic()
             self._device(leaves[0]).probe(self.store.root)
+            self.spent.timed_s += time.monotonic() - began
             self._measure(leaves, executables)
 
     def _device(self, leaf: Node) -> Hardware:
@@ -52,7 +62,8 @@ class Measuring:
         for leaf in leaves:
             device = self._device(leaf)
             folder = executables[leaf.parent]
-            contenders[leaf.key] = Contender(partial(device.open, folder), device.protocol)
+            opened = partial(Clocked, partial(device.open, folder), self.spent)
+            contenders[leaf.key] = Contender(opened, device.protocol)
 
         started, reached = time.monotonic(), 0.0
 
@@ -84,3 +95,45 @@ def as_measured(observation: Observation) -> Measured:
     record = msgspec.to_builtins(observation)
     samples_s = np.asarray(record.pop("samples_s"), np.float64)
     return Measured(record.pop("taken_at"), samples_s, record)
+
+
+class Clocked:
+    """A session that notes in ``spent`` what is loading and timed runs; the rest is ours. Sessions
+    load side by side, but are started and waited for one after the other."""
+
+    def __init__(self, start: Callable[[], Session], spent: Spent) -> None:
+        self._spent = spent
+        began = time.monotonic()
+        self._session = start()
+        spent.loading_s += time.monotonic() - began
+
+    def wait(self) -> None:
+        began = time.monotonic()
+        try:
+            self._session.wait()
+        finally:
+            self._spent.loading_s += time.monotonic() - began
+
+    def run(self, count: int) -> list[float]:
+        samples_s = self._session.run(count)
+        self._spent.timed_s += sum(samples_s)
+        return samples_s
+
+    def profile(self, count: int) -> tuple[LayerTime, ...]:
+        began = time.monotonic()
+        try:
+            return self._session.profile(count)
+        finally:
+            self._spent.timed_s += time.monotonic() - began
+
+    def usage(self) -> Usage:
+        return self._session.usage()
+
+    def energy_j(self) -> float | None:
+        return self._session.energy_j()
+
+    def energy_absent(self) -> str:
+        return self._session.energy_absent()
+
+    def close(self) -> None:
+        self._session.close()

@@ -106,13 +106,17 @@ class Pool:
 
     def submit(self, job: Job) -> None:
         """Give the job to an idle worker; there must be one (``busy < size``)."""
-        worker = next((w for w in self._workers if w.job is None), None)
-        if worker is None:
-            worker = _Worker(self.log, self.threads)
-            self._workers.append(worker)
-            assert worker.process.stdout is not None
-            self._selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
-        worker.give(job)
+        idle = next((w for w in self._workers if w.job is None), None) or self._start()
+        idle.give(job)
+        if len(self._workers) < self.size:
+            self._start()  # ready by the time that there is more to do at once
+
+    def _start(self) -> _Worker:
+        worker = _Worker(self.log, self.threads)
+        self._workers.append(worker)
+        assert worker.process.stdout is not None
+        self._selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+        return worker
 
     def wait(self, timeout_s: float = 0.5) -> Iterator[tuple[Job, dict[str, Any]]]:
         """Events of running jobs: ``{"progress", "text"}`` or, at the end, ``{"status", …}``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 import traceback
 from typing import Any
 
@@ -35,7 +36,9 @@ def main() -> None:
         def progress(fraction: float, text: str, send: Any = send) -> None:
             send({"progress": fraction, "text": text})
 
-        send(run(job, progress))
+        started = time.perf_counter()
+        event = run(job, progress)
+        send({**event, "seconds": time.perf_counter() - started})
 
 
 def run(job: Any, progress: Any) -> dict[str, Any]:
@@ -59,7 +62,6 @@ def run(job: Any, progress: Any) -> dict[str, Any]:
     return {
         "status": outcome.status,
         "message": "",
-        "seconds": outcome.seconds,
         "metrics": dict(outcome.metrics),
         "facts": dict(outcome.facts),
     }
