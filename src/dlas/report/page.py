@@ -19,24 +19,46 @@ import pandas as pd
 from dlas.analysis.speedup import by_optimization, promised_and_measured
 from dlas.errors import StoreError
 from dlas.report.chosen import choice_tables
+from dlas.report.compact import Samples
+from dlas.report.evidence import Rows
 from dlas.report.headline import headline
 from dlas.report.info import ReportInfo
 from dlas.report.payload import payload, script_json
 from dlas.report.precisions import precision_tables
 from dlas.report.quantities import count, number, scaled, times
-from dlas.report.rows import STATUS_WORDS, absences, engine, measured, name, ready, tasks
+from dlas.report.rows import (
+    STATUS_WORDS,
+    absences,
+    engine,
+    machines,
+    measured,
+    name,
+    ready,
+    tasks,
+)  # fmt: skip
+from dlas.report.understanding import maps, percent, understanding
+from dlas.report.verdicts import SIGNS, verdict_counts, verdict_groups
 from dlas.store.schema import RESULTS
 
 #: The page's parts, in ``parts/``; later ones use, or restyle, what earlier ones made.
-STYLES = ("page.css", "answer.css", "charts.css", "tables.css", "stack.css", "narrow.css")
-SCRIPTS = ("study.js", "scatter.js", "matrix.js", "table.js", "page.js", "stack.js")
+STYLES = (
+    "page.css", "answer.css", "charts.css", "tables.css", "understanding.css", "stack.css",
+    "narrow.css",
+)  # fmt: skip
+SCRIPTS = (
+    "study.js", "evidence.js", "scatter.js", "matrix.js", "table.js", "interactions.js", "page.js",
+    "claims.js", "stack.js", "export.js",
+)  # fmt: skip
 
 
-def write_report(frame: pd.DataFrame, info: ReportInfo, path: Path) -> Path:
+def write_report(
+    frame: pd.DataFrame, info: ReportInfo, path: Path, samples: Samples | None = None
+) -> Path:
     """Write the page of a results frame (the columns of ``store.schema.RESULTS``) to ``path``.
+    ``samples``: seconds of every run, by the stacks' keys.
 
     Raises StoreError where it cannot be written; an older page then stays as it was."""
-    text = render(frame, info)
+    text = render(frame, info, samples)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,11 +71,14 @@ def write_report(frame: pd.DataFrame, info: ReportInfo, path: Path) -> Path:
     return path
 
 
-def render(frame: pd.DataFrame, info: ReportInfo) -> str:
+def render(frame: pd.DataFrame, info: ReportInfo, samples: Samples | None = None) -> str:
     """The page as text. Jinja escapes every name that came from a user."""
     import jinja2
 
     stacks = ready(frame)
+    rows = Rows(stacks)
+    found, verdicts = _analysed(frame, samples or {})
+    charted = maps(found.effects)
     script = "\n".join(_part(part) for part in SCRIPTS)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_part),
@@ -63,14 +88,26 @@ def render(frame: pd.DataFrame, info: ReportInfo) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "scaled": scaled, "times": times}
+    environment.filters |= {
+        "number": number, "scaled": scaled, "times": times, "percent": percent
+    }  # fmt: skip
     environment.globals |= {"count": count}
     return environment.get_template("page.jinja").render(
         info=info,
         style="".join(_part(part) for part in STYLES),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=script_json(payload(stacks, info.test_images)),
+        data=script_json(
+            payload(stacks, info, samples) | {"study": info.study, "maps": charted}
+        ),
+        machines=[machine for machine in machines(stacks) if machine],
+        understanding=understanding(found, stacks, rows),
+        maps=charted,
+        map_machines=list(dict.fromkeys(one["machine"] for one in charted)),
+        map_quantities={one["quantity"]: one["label"] for one in charted},
+        verdicts=verdict_groups(verdicts, rows),
+        verdict_counts=verdict_counts(verdicts),
+        verdict_signs=SIGNS,
         headlines=_headlines(stacks, info),
         tally=_tally(stacks),
         promises=_promises(stacks),
@@ -81,6 +118,26 @@ def render(frame: pd.DataFrame, info: ReportInfo) -> str:
         has_energy=bool(stacks["energy_j"].notna().any()),
         columns=RESULTS,
     )
+
+
+def _analysed(frame: pd.DataFrame, samples: Samples) -> tuple[Any, Any]:
+    from types import SimpleNamespace
+
+    try:
+        from dlas.analysis.interactions import understand
+
+        found = understand(frame, samples)
+    except ImportError:
+        found = SimpleNamespace(
+            machines=(), said=(), effects=(), flips=(), correlations=(), budgets=()
+        )
+    try:
+        from dlas.analysis.claims import judge, published
+
+        verdicts = judge(published(), frame, samples)
+    except ImportError:
+        verdicts = ()
+    return found, verdicts
 
 
 def _part(file: str) -> str:

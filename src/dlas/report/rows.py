@@ -24,7 +24,7 @@ STATUS_WORDS = {
 
 def ready(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with rows numbered from 0, an ``engine`` column (system and algorithm) and a
-    ``task`` column (data set and hardware: only stacks of one task can be compared)."""
+    ``task`` column (only stacks of one task can be compared)."""
     result = frame.reset_index(drop=True)
     texts = {
         name: ["" if pd.isna(value) else str(value) for value in result[name]] for name in TEXTS
@@ -33,9 +33,30 @@ def ready(frame: pd.DataFrame) -> pd.DataFrame:
     result = pd.DataFrame({**texts, **numbers}, index=result.index)
     pairs = zip(result["system"], result["algorithm"], strict=True)
     result["engine"] = [engine(system, algorithm) for system, algorithm in pairs]
-    places = zip(result["dataset"], result["hardware"], strict=True)
-    result["task"] = [f"{dataset} on {hardware}" for dataset, hardware in places]
+    result["task"] = _tasks(result)
     return result
+
+
+def _tasks(frame: pd.DataFrame) -> list[str]:
+    """Data set and hardware; the machine where there are several, since the same choice of hardware
+    is another device on each; images per inference where they differ."""
+    labels = frame.groupby("machine")["hardware"].nunique()
+    several, batches = len(machines(frame)) > 1, frame["batch"].nunique() > 1
+    found = []
+    for _, row in frame[["dataset", "hardware", "machine", "batch"]].iterrows():
+        place = [row["hardware"]]
+        if several:
+            place = [row["hardware"]] if labels[row["machine"]] > 1 else []
+            place.append(row["machine"] or "an unknown machine")
+        if batches and pd.notna(row["batch"]):
+            place.append(f"{row['batch']:.0f} at a time")
+        found.append(f"{row['dataset']} on {', '.join(place)}")
+    return found
+
+
+def machines(frame: pd.DataFrame) -> list[str]:
+    """The devices that stacks were timed on, or would be, by their sentences; "" is unknown."""
+    return [str(m) for m in frame["machine"].unique()]
 
 
 def engine(system: str, algorithm: str) -> str:

@@ -37,6 +37,7 @@ ENGINES = (
     ("tvm", "spatial_pack", 8.0e-11, 7.0e-5),
 )
 TEST_IMAGES = 360
+MACHINE = "Example CPU @ 2.50GHz, 2 cores"
 
 
 def made_up_results(
@@ -109,6 +110,16 @@ def _row(
         "algorithm": algorithm,
         "system": system,
         "hardware": "local",
+        "network": label,
+        "pixels": 64,
+        "compression": choice.partition("(")[0],
+        "primitive": algorithm,
+        "format": "dense",
+        "software": system,
+        "tuning": "vendor" if algorithm == "vendor" else "untuned",
+        "batch": 1,
+        "machine": MACHINE,
+        "group": label,
         "status": "ok",
         "baseline_accuracy": accuracy,
         "macs": macs,

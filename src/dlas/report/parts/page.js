@@ -44,7 +44,16 @@ function draw() {
   if (data.costs.length > 1) drawCost("cost-plot", chosen.cost, ok, task.length, {});
   drawPromise(ok.filter((row) => texts.optimizations[row] !== "none"));
   matrix(byId("matrix"), task);
+  drawMap();
 }
+document.addEventListener("evidence", () => {
+  const [first] = evidence.rows;
+  if (known(first) && !stacks.some((row) => evidence.rows.has(row) && texts.task[row] === chosen.task)) {
+    chosen.task = texts.task[first];
+    if (byId("task")) byId("task").value = chosen.task;
+  }
+  draw();
+});
 
 function drawCost(id, cost, rows, total, ends) {
   const { label, unit } = data.quantities[cost];
@@ -71,6 +80,7 @@ function caption(id, rows, { drawn, lower }, sentences, lack) {
     ...sentences,
     lower ? `${lower} lie far lower and stand in the strip at the bottom, not to scale.` : "",
     hidden ? `${hidden} are hidden by the legend.` : "",
+    evidence.rows.size ? `${drawn.filter((row) => evidence.rows.has(row)).length} are ringed: what is shown in the table.` : "",
     unknown ? `${unknown} ${lack}.` : "",
   ].filter(Boolean).join(" ");
 }

@@ -51,7 +51,8 @@ function scatter(canvas, { x, y, rows, visible, front, look, diagonal, label, no
   const steps = front.map((group) => group[0]).filter((row) => held.includes(row));
   svg.append(drawing("path", { class: "front-line", d: staircase(steps.map(place)) }));
   const leading = new Set(front.flat());
-  const order = [...drawn].sort((a, b) => leading.has(a) - leading.has(b));
+  const raised = (row) => leading.has(row) + 2 * evidence.rows.has(row);
+  const order = [...drawn].sort((a, b) => raised(a) - raised(b));
   const marks = new Map();
   for (const row of order) {
     const mark = drawMark(row, place(row), look(row));
@@ -113,11 +114,12 @@ function drawMark(row, [left, top], { colour, shape, hollow }) {
   const mark = drawing(
     "g",
     {
-      class: `mark${hollow ? " hollow" : ""}${baseline ? " baseline" : ""}`,
+      class: `mark${hollow ? " hollow" : ""}${baseline ? " baseline" : ""}${evidence.rows.has(row) ? " evidence" : ""}`,
       transform: `translate(${left.toFixed(1)},${top.toFixed(1)})`,
       "data-row": row, tabindex: -1, role: "img", "aria-label": spoken(row),
     },
     drawing("circle", { class: "halo", r: 11 }),
+    evidence.rows.has(row) ? drawing("circle", { class: "ring", r: 9 }) : null,
     drawing("path", { d: SHAPES[shape] }),
   );
   mark.style.setProperty("--fill", `var(--c${colour})`);

@@ -6,6 +6,7 @@ const LAYERS = [
   ["algorithm", "Algorithm"],
   ["system", "System"],
   ["hardware", "Hardware"],
+  ["machine", "Machine"],
 ];
 
 function stackTable() {
@@ -46,6 +47,7 @@ function stackTable() {
   function chosen() {
     const words = byId("find").value.toLowerCase().split(/\s+/).filter(Boolean);
     const rows = stacks.filter((row) =>
+      (!evidence.rows.size || evidence.rows.has(row)) &&
       words.every((word) => searched[row].includes(word)) &&
       Object.entries(choices).every(([name, { value }]) => !value || texts[name][row] === value));
     const key = sorted.column.value ?? sorted.column.text;
@@ -64,6 +66,12 @@ function stackTable() {
   }
 
   byId("find").addEventListener("input", fill);
+  document.addEventListener("evidence", () => {
+    byId("find").value = "";
+    for (const select of Object.values(choices)) select.value = "";
+    fill();
+  });
+  byId("evidence").querySelector("button").addEventListener("click", () => showEvidence([], null));
   byId("copy").addEventListener("click", async ({ target }) => {
     try {
       await navigator.clipboard.writeText(csv(chosen()));
@@ -81,7 +89,7 @@ function stackTable() {
 
 // Columns nobody filled are left out; so are layers in which the study has one choice only.
 function tableColumns() {
-  const layers = LAYERS.filter(([name]) => !["dataset", "hardware"].includes(name) || distinct(name).length > 1)
+  const layers = LAYERS.filter(([name]) => !["dataset", "hardware", "machine"].includes(name) || distinct(name).length > 1)
     .map(([name, label]) => ({ name, label, text: (row) => texts[name][row] }));
   const column = (name) => {
     const { label, unit } = data.quantities[name];
