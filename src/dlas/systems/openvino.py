@@ -29,6 +29,8 @@ _HINTS = {"float32": "f32", "float16": "f16"}
 BFLOAT16 = 16  # ONNX's number of the type
 PRODUCTS = ("Convolution", "FullyConnected", "MatMul")  # in the names of operators that multiply
 LAYOUTS = ("Reorder", "Reshape", "Transpose")
+#: Instead of a kernel: what was fused to another operator, and what only has a name.
+NO_KERNEL = ("undef", "unknown")
 #: OpenVINO puts what it made of an operator behind its name.
 DERIVED = "/"
 
@@ -131,12 +133,12 @@ def ran(counters: Sequence[Any], seconds: Sequence[float], model: Any) -> list[R
     for counter, took in zip(counters, seconds, strict=True):
         name, kind = counter.node_name, counter.node_type
         alias = name.split(DERIVED)[0]
-        if counter.status == counter.Status.EXECUTED:
+        if not counter.exec_type.startswith(NO_KERNEL):
             multiplies = any(each in kind for each in PRODUCTS)
             hw, weights = _shape(shapes.get(name)) if multiplies else (None, None)
             layout = kind in LAYOUTS
             found.append(Ran(name, kind, took, (alias,), multiplies, layout, hw, weights))
-        elif found and counter.exec_type == "undef":
+        elif found and counter.exec_type == NO_KERNEL[0]:
             found[-1] = replace(found[-1], names=(*found[-1].names, alias))
     return found
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -9,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlas.executable import Run
+from dlas.measure.protocol import LayerTime
 from dlas.systems.base import System
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dlas.network import Network
+    from dlas.network.torch_module import TorchNetwork
     from dlas.plan import Plan
 
 
@@ -36,7 +43,7 @@ class PyTorch(System, frozen=True, kw_only=True):
         to_torch(network, trainable=False)  # raises Refused for an operator without translation
         network.save(folder)
 
-    def load(self, folder: Path) -> Run:
+    def load(self, folder: Path) -> Eager:
         import torch
 
         from dlas.network import Network
@@ -47,12 +54,30 @@ class PyTorch(System, frozen=True, kw_only=True):
         if self.memory_format == "channels_last":
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in no stub
 
-        @torch.inference_mode()
-        def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-            scores: NDArray[np.float32] = module(torch.from_numpy(images)).numpy()
-            return scores
+        return Eager(module, torch.from_numpy, torch.inference_mode)
 
-        return run
+    def profile(
+        self, folder: Path, run: Run, images: NDArray[np.float32], count: int
+    ) -> tuple[LayerTime, ...]:
+        from dlas.network import Network
+        from dlas.systems.torch_profile import profile
+
+        assert isinstance(run, Eager)
+        return profile(run.module, Network.open(folder), images, count)
+
+
+@dataclass(frozen=True)
+class Eager:
+    """A module as a function of arrays."""
+
+    module: TorchNetwork
+    tensor: Callable[[NDArray[np.float32]], Tensor]
+    inference_mode: Callable[[], AbstractContextManager[object]]
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self.inference_mode():
+            scores: NDArray[np.float32] = self.module(self.tensor(images)).numpy()
+        return scores
 
 
 #: What a CPU with float16 arithmetic can do, as PyTorch names it.

@@ -15,13 +15,16 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from dlas.errors import Refused, SpecError
 from dlas.executable import Run
 from dlas.layer import did_you_mean, member, table
+from dlas.measure.protocol import LayerTime
 from dlas.spec import parse_member
 from dlas.systems.base import System
-from dlas.systems.partitioned.record import in_turn, open_partition
+from dlas.systems.partitioned.record import InTurn, as_input, in_turn, open_partition
 
 if TYPE_CHECKING:
     from dlas.network import Network
@@ -104,11 +107,25 @@ class Partitioned(System, frozen=True, kw_only=True):
         return {"partition": open_partition(folder).sentence()}
 
     def load(self, folder: Path) -> Run:
-        runs = []
-        for part in open_partition(folder).parts:
-            system = cast(System, parse_member("systems", part.system, "$.system"))
-            runs.append(system.load(folder / part.folder))
-        return in_turn(runs)
+        return in_turn([system.load(place) for system, place in self.parts(folder)])
+
+    def profile(
+        self, folder: Path, run: Run, images: NDArray[np.float32], count: int
+    ) -> tuple[LayerTime, ...]:
+        """Part by part; what is between them counts as none's."""
+        found: list[LayerTime] = []
+        runs = run.runs if isinstance(run, InTurn) else (run,)
+        for (system, place), part in zip(self.parts(folder), runs, strict=True):
+            found += system.profile(place, part, images, count)
+            images = as_input(part(images))
+        return tuple(found)
+
+    def parts(self, folder: Path) -> list[tuple[System, Path]]:
+        """Of what ``compile`` wrote: the system of each, and where it lies."""
+        return [
+            (cast(System, parse_member("systems", part.system, "$.system")), folder / part.folder)
+            for part in open_partition(folder).parts
+        ]
 
     def members(self) -> list[System]:
         """The systems, installed or not."""

@@ -5,6 +5,7 @@ candidates were timed as whole networks. Data, to be read and shown; loading nee
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,19 +132,27 @@ def open_partition(folder: Path) -> Partition:
         ) from None
 
 
-def in_turn(runs: Sequence[Run]) -> Run:
-    """One after the other, as one; a single one is itself."""
-    if len(runs) == 1:
-        return runs[0]
-    first, *others = runs
+@dataclass(frozen=True)
+class InTurn:
+    """One after the other, as one."""
 
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = first(images)
-        for other in others:
-            found = other(np.require(found, np.float32, ["C", "W"]))
+    runs: tuple[Run, ...]
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = self.runs[0](images)
+        for other in self.runs[1:]:
+            found = other(as_input(found))
         return found
 
-    return run
+
+def in_turn(runs: Sequence[Run]) -> Run:
+    """``InTurn``; a single one is itself."""
+    return runs[0] if len(runs) == 1 else InTurn(tuple(runs))
+
+
+def as_input(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What one part hands on, as the next takes it."""
+    return np.require(images, np.float32, ["C", "W"])
 
 
 def _span(first: int, last: int) -> str:
