@@ -25,5 +25,9 @@ class Refused(DlasError):
     """This combination of choices has no meaning or no implementation; recorded, not a crash."""
 
 
+class OverBudget(DlasError):
+    """It would take longer than it was given; recorded as timed out, not a crash."""
+
+
 class StoreError(DlasError):
     """The store cannot be read or written (full disk, damaged database, no permission)."""

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from test_tvm_system import deviation, expected, plan_of
 
+from dlas.errors import OverBudget
 from dlas.layer import member
 from dlas.network import Network
 from dlas.network.builder import Builder
@@ -139,6 +140,20 @@ def test_what_was_done_is_counted(tmp_path: Path) -> None:
     assert (first.tally.kernels, first.tally.known, first.tally.measured) == (1, 0, 4)
     assert (again.tally.kernels, again.tally.known, again.tally.measured) == (1, 1, 0)
     assert first.tally.seconds > again.tally.seconds == 0
+
+
+def test_a_search_that_would_take_too_long_is_given_up(tmp_path: Path, asked: list[int]) -> None:
+    kernel = kernel_of()
+    with pytest.raises(
+        OverBudget, match=r"searching 9 kernels, 2 candidates each, .* allows 1e-09"
+    ):
+        scheduler(tmp_path, trials=2, search_s=1e-9).arrange([kernel] * 9)
+    assert asked == [2]
+    (again,) = scheduler(tmp_path, trials=2, search_s=1e-9).arrange(
+        [kernel]
+    )  # what was found counts
+    assert is_right(kernel, again)
+    assert asked == [2]
 
 
 def test_where_nothing_can_be_kept_a_search_goes_on_and_says_so(tmp_path: Path) -> None:

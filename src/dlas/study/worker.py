@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from dlas.errors import DlasError, Refused
+from dlas.errors import DlasError, OverBudget, Refused
 from dlas.target.processes import die_with_parent
 
 
@@ -49,6 +49,8 @@ def run(job: Any, progress: Any) -> dict[str, Any]:
         outcome = make(job, progress)
     except Refused as refusal:
         return {"status": "refused", "message": str(refusal)}
+    except OverBudget as late:
+        return {"status": "timed_out", "message": str(late)}
     except MemoryError:
         return {"status": "out_of_memory", "message": "out of memory"}
     except OSError as error:

@@ -47,6 +47,9 @@ class Tvm(System, frozen=True, kw_only=True):
     measured them before; 8 by templates (fewer where a model of earlier measurements is sure; 1:
     none, the estimate's first is taken), 64 by "auto".
 
+    ``search_s``: seconds that "auto" may search one network. Where its first kernels show that it
+    would take longer, it gives up, and the stack ends as timed out.
+
     Quantized layers multiply 8-bit integers and sum in int32. float16 is stored as such and summed
     in float32. bfloat16 is stored and multiplied as such by the template, where the processor can;
     untuned it stays float32, rounded."""
@@ -63,6 +66,7 @@ class Tvm(System, frozen=True, kw_only=True):
 
     tuning: Literal["untuned", "template", "auto"] = "untuned"
     trials: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+    search_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
     @classmethod
     def missing(cls) -> str | None:

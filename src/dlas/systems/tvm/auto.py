@@ -25,6 +25,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.s_tir import meta_schedule as ms
 
+from dlas.errors import OverBudget
 from dlas.layer import distribution_version
 from dlas.places import cache_folder
 from dlas.systems.tvm.auto_search import Search, as_module, has_cost_model, logged
@@ -42,13 +43,16 @@ from dlas.target import Target
 REVISION = 1
 #: Processes that build candidates; they time in turns.
 JOBS = 2
+#: Kernels whose search tells how long that of all would take.
+TELLING = 3
 RECORDS, SEARCHED, LOCK = "database_tuning_record.json", "searched", "lock"
 
 
 @dataclass
 class AutoScheduler:
     """``trials``: candidates that are measured of every kernel that holds a layer's sums, those
-    included that ``folder`` knows. ``limit_s``: what building or running one may take."""
+    included that ``folder`` knows. ``limit_s``: what building or running one may take.
+    ``search_s``: what the search of all kernels may take; OverBudget where it would take longer."""
 
     target: Target
     threads: int
@@ -56,7 +60,9 @@ class AutoScheduler:
     folder: Path | None = None
     weight_bytes: int = 0
     limit_s: float = LIMIT_S
+    search_s: float | None = None
     tally: Tally = field(default_factory=Tally)
+    _taken_s: list[float] = field(default_factory=list)
 
     @property
     def notes(self) -> list[str]:
@@ -66,7 +72,10 @@ class AutoScheduler:
     def arrange(self, kernels: Sequence[tirx.PrimFunc]) -> list[tirx.PrimFunc]:
         """Each kernel with its loops in the best order found."""
         statuses: Counter[str] = Counter()
-        arranged = [self._arranged(kernel, statuses) for kernel in kernels]
+        arranged = []
+        for number, kernel in enumerate(kernels, 1):
+            arranged.append(self._arranged(kernel, statuses))
+            self._check_budget(kernels[number:])
         self.tally.measured += statuses.total()
         self.notes.extend(discarded(statuses))
         if statuses and not has_cost_model():
@@ -76,15 +85,23 @@ class AutoScheduler:
         return arranged
 
     def _arranged(self, kernel: tirx.PrimFunc, statuses: Counter[str]) -> tirx.PrimFunc:
-        order = opened(kernel)
-        # The loops of a form run over what its weights say, and no schedule moves them.
-        searchable = primitive_in(order) is not None or has_products(order)
-        if form_in(order) is not None or not searchable:
+        if not is_searched(kernel):
             return by_rule(kernel, self.target, self.threads)
         place = self.kept / self.digest(kernel)
         place.mkdir(exist_ok=True)
         with locked(place / LOCK):  # what another process searches is known when it has ended
             return self._searched(kernel, Searched(place, self.notes), statuses)
+
+    def _check_budget(self, rest: Sequence[tirx.PrimFunc]) -> None:
+        if self.search_s is None or not self._taken_s:
+            return
+        left, known = sum(map(is_searched, rest)), len(self._taken_s)
+        total_s = sum(self._taken_s) * (1 + left / known)
+        if sum(self._taken_s) > self.search_s or (known >= TELLING and total_s > self.search_s):
+            raise OverBudget(
+                f"searching {known + left} kernels, {self.trials} candidates each, would take "
+                f"about {total_s:.0f} s, and search_s allows {self.search_s:g} s"
+            )
 
     def _searched(
         self, kernel: tirx.PrimFunc, searched: Searched, statuses: Counter[str]
@@ -104,7 +121,8 @@ class AutoScheduler:
                 self.notes.append(f"MetaSchedule cannot search {described(kernel)}: {reason}")
             else:
                 searched.ended(self.trials)
-            self.tally.seconds += time.monotonic() - start
+            self._taken_s.append(time.monotonic() - start)
+            self.tally.seconds += self._taken_s[-1]
         best = searched.best(kernel)
         if best is not None:
             return best
@@ -243,6 +261,14 @@ def drop_half_line(file: Path) -> None:
         data = file.read_bytes()
         if data and not data.endswith(b"\n"):
             file.write_bytes(data[: data.rfind(b"\n") + 1])
+
+
+def is_searched(kernel: tirx.PrimFunc) -> bool:
+    """Whether its loops can be searched: those of a form run over what its weights say, and no
+    schedule moves them."""
+    order = opened(kernel)
+    searchable = primitive_in(order) is not None or has_products(order)
+    return searchable and form_in(order) is None
 
 
 def has_products(order: s_tir.Schedule) -> bool:

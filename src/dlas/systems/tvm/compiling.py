@@ -99,7 +99,11 @@ class Compiling:
         else:
             module = tuner.together(partial(by_templates, network, plan, tuner))
         scheduler = AutoScheduler(
-            setting.target, setting.threads, tuner.trials, weight_bytes=setting.weight_bytes
+            setting.target,
+            setting.threads,
+            tuner.trials,
+            weight_bytes=setting.weight_bytes,
+            search_s=self.system.search_s,
         )
 
         def arrange(kernels: Sequence[tirx.PrimFunc]) -> Sequence[tirx.PrimFunc]:
