@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlas.cli.bench_analysis import analysis
+from dlas.cli.bench_harness import harness
 from dlas.cli.bench_tuning import tuning
 from dlas.cli.options import LevelsOption, shares
 
@@ -21,6 +23,8 @@ app = typer.Typer(
 )
 
 app.command()(tuning)
+app.command()(analysis)
+app.command()(harness)
 
 #: Layers compile in a moment: starting the compilers takes longer, so many share one start.
 LAYERS_TOGETHER = 12

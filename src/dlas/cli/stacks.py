@@ -47,9 +47,6 @@ def find_row(store: Store, prefix: str) -> pd.Series:
     from dlas.store.frame import results_frame
 
     key = find_key(store, prefix)
-    for study in store.results.studies():
-        frame = results_frame(store.results, study)
-        rows = frame[frame["key"] == key]
-        if len(rows):
-            return rows.iloc[0]
-    raise StoreError(f"stack {key[:12]} is in no study")
+    study = store.results.studies_of(key)[0]
+    frame = results_frame(store.results, study)
+    return frame[frame["key"] == key].iloc[0]

@@ -29,7 +29,9 @@ def view(standing: Standing, state: State | None, now: float) -> RenderableType:
     parts: list[RenderableType] = [Text(sentence(standing, state, now), "bold")]
     if state and state.is_running(now):
         if state.total:
-            parts.append(ProgressBar(total=state.total, completed=state.done, width=40))
+            bar = Table.grid()  # a bar by itself does not end its line
+            bar.add_row(ProgressBar(total=state.total, completed=state.done, width=40))
+            parts.append(bar)
         parts += list(_doing(standing, state, now))
     parts += [Text(), _tally(standing)]
     if latest := standing.latest(LATEST):
@@ -75,7 +77,9 @@ def sentence(standing: Standing, state: State | None, now: float) -> str:
 
 def end_lines(standing: Standing, spent: Spent | None) -> list[str]:
     """What the study cost, and what comes next."""
-    return [*cost_lines(standing.cost(), spent), f"results: dlas show {standing.study}"]
+    whole = not standing.stacks()["pending"]
+    costs = cost_lines(standing.cost(), spent) if whole else []
+    return [*costs, f"results: dlas show {standing.study}"]
 
 
 def result_line(timed: Timed) -> str:

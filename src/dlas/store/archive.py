@@ -50,9 +50,7 @@ class StudyResults:
 def read_results(results: Results, study: str) -> StudyResults:
     """From the store; StoreError where the study is unknown."""
     frame = results_frame(results, study)
-    measured = results.observations(list(frame["key"]))
-    samples = {key: found[-1].samples_s for key, found in measured.items()}
-    return StudyResults(study, frame, samples)
+    return StudyResults(study, frame, results.samples(list(frame["key"])))
 
 
 def save_archive(found: StudyResults, path: Path) -> None:

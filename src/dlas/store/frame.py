@@ -31,12 +31,12 @@ def results_frame(results: Results, study: str) -> pd.DataFrame:
     keys = [member["key"] for member in members]
     nodes = results.nodes(keys)
     outcomes = results.outcomes(list(nodes))
-    measured = results.observations(keys)
+    measured = results.last_observations(keys)
     rows = [
         _row(study, member, _chain(nodes, member["key"]), outcomes, measured.get(member["key"]))
         for member in members
     ]
-    groups = {key: found[-1].record["group"] for key, found in measured.items()}
+    groups = {key: found.record["group"] for key, found in measured.items()}
     _add_speedups(rows, members, groups)
     frame = pd.DataFrame(rows, columns=[column.name for column in RESULTS])
     for column in RESULTS:  # what no stack has is NaN too
@@ -58,7 +58,7 @@ def _row(
     member: Mapping[str, Any],
     chain: Sequence[Node],
     outcomes: Mapping[str, Outcome],
-    measured: Sequence[Measured] | None,
+    measured: Measured | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"study": study, "key": member["key"], "emulated": "", "warnings": ""}
     row.update({name: member["labels"][name] for name in _LABELS})
@@ -86,7 +86,7 @@ def _row(
             row["compile_s"] = numbers.get("compile_s")
             row["emulated"] = outcome.facts.get("emulated", "")
     if measured:
-        row.update(_measurement(measured[-1]))
+        row.update(_measurement(measured))
     if not trained:  # what chance gives is no accuracy
         row.update(dict.fromkeys(_UNTRAINED))
     return row

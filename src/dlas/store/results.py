@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -18,9 +14,12 @@ from numpy.typing import NDArray
 from dlas.errors import StoreError
 from dlas.node import Node
 from dlas.store import tables as t
+from dlas.store.database import Database
 from dlas.store.schema import METRICS, STATUSES
 
-_TRIES, _PAUSE_S = 5, 0.2
+#: Outcomes that an estimate of time is learnt from.
+RECENT = 20_000
+_ABOVE_DIGITS = "g"  # after every digit of a key
 _CHUNK = 500  # keys per query: below every database's limit on bound values
 _METRIC_NAMES = {column.name for column in METRICS}
 
@@ -67,17 +66,8 @@ _ENDINGS = sa.select(
 ).order_by(t.outcomes.c.id)  # fmt: skip
 
 
-class Results:
-    """The database at ``url`` (``sqlite:///…`` or ``postgresql+psycopg://…``)."""
-
-    def __init__(self, url: str) -> None:
-        try:
-            self.engine = sa.create_engine(url)
-        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
-            raise StoreError(f"{url} is not a database URL that can be used: {error}") from None
-        if self.engine.dialect.name == "sqlite":
-            sa.event.listen(self.engine, "connect", _prepare_sqlite)
-        self._again(lambda: t.metadata.create_all(self.engine))
+class Results(Database):
+    """What studies made and measured, in a database."""
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -214,14 +204,27 @@ class Results:
             rows = connection.execute(_ENDINGS.where(t.outcomes.c.id > number)).all()
         return {row.key: Ending(*tuple(row)) for row in rows}
 
+    def last_number(self) -> int:
+        """That of the outcome that was added last; 0 where there is none."""
+        with self._connect() as connection:
+            return connection.execute(sa.select(sa.func.max(t.outcomes.c.id))).scalar() or 0
+
+    def last_observations(self, keys: Sequence[str]) -> dict[str, Measured]:
+        """The last measurement of each node that has any."""
+        c = t.observations.c
+        query = sa.select(c.key, c.taken_at, c.samples_s, c.record)
+        with self._connect() as connection:
+            return {
+                row.key: Measured(row.taken_at, np.frombuffer(row.samples_s, "<f8"), row.record)
+                for row in _last(connection, query, keys)
+            }
+
     def samples(self, keys: Sequence[str]) -> dict[str, NDArray[np.float64]]:
         """The samples of each node's last measurement, in seconds."""
-        query = sa.select(t.observations.c.key, t.observations.c.samples_s).order_by(
-            t.observations.c.id
-        )
+        query = sa.select(t.observations.c.key, t.observations.c.samples_s)
         with self._connect() as connection:
-            rows = _by_key(connection, query, t.observations.c.key, keys)
-        return {row.key: np.frombuffer(row.samples_s, "<f8") for row in rows}
+            rows = _last(connection, query, keys)
+            return {row.key: np.frombuffer(row.samples_s, "<f8") for row in rows}
 
     def runs(self, study: str) -> list[Mapping[str, Any]]:
         """What the runs of a study cost, ``{started_at, ended_at, ending, spent}``, oldest first;
@@ -272,16 +275,33 @@ class Results:
 
     def find(self, prefix: str) -> list[str]:
         """Keys of stacks in any study that start with ``prefix``."""
-        query = sa.select(t.members.c.key).where(t.members.c.key.startswith(prefix)).distinct()
+        prefix, key = (
+            prefix.lower(),
+            t.members.c.key,
+        )  # a range, because LIKE uses no index where it ignores case
+        query = sa.select(key).where(key >= prefix, key < f"{prefix}{_ABOVE_DIGITS}").distinct()
         with self._connect() as connection:
             return [row.key for row in connection.execute(query)]
 
+    def studies_of(self, key: str) -> list[str]:
+        """The studies that hold a stack, last run first."""
+        query = (
+            sa.select(t.studies.c.name)
+            .join(t.members, t.members.c.study == t.studies.c.name)
+            .where(t.members.c.key == key)
+            .order_by(t.studies.c.run_at.desc())
+        )
+        with self._connect() as connection:
+            return [row.name for row in connection.execute(query)]
+
     def usual_seconds(self) -> dict[tuple[str, str], float]:
-        """The median time that finished nodes of a kind took, by (layer, member name)."""
+        """The median time that finished nodes of a kind took, by (layer, member name), among the
+        last ``RECENT`` outcomes: a large store is not read through for an estimate."""
+        last = sa.select(sa.func.max(t.outcomes.c.id)).scalar_subquery()
         query = (
             sa.select(t.nodes.c.layer, t.nodes.c.spec, t.outcomes.c.seconds)
             .join(t.outcomes, t.outcomes.c.key == t.nodes.c.key)
-            .where(t.outcomes.c.status == "ok")
+            .where(t.outcomes.c.id > last - RECENT, t.outcomes.c.status == "ok")
         )
         taken: dict[tuple[str, str], list[float]] = {}
         with self._connect() as connection:
@@ -297,35 +317,6 @@ class Results:
             key, name, value = tuple(row)
             found.setdefault(key, {})[name] = value
         return found
-
-    def _again(self, write: Callable[[], None]) -> None:
-        """Runs that share a database may add the same rows at once: the loser tries again, and
-        then finds them there."""
-        clashes = (sa.exc.IntegrityError, sa.exc.OperationalError, sa.exc.ProgrammingError)
-        with self._guarded():
-            for _ in range(_TRIES):
-                with contextlib.suppress(*clashes):
-                    return write()
-                time.sleep(_PAUSE_S * random.random())
-            write()
-
-    @contextmanager
-    def _begin(self) -> Iterator[sa.Connection]:
-        with self.engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _connect(self) -> Iterator[sa.Connection]:
-        with self._guarded(), self.engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            place = self.engine.url.render_as_string(hide_password=True)
-            raise StoreError(f"the results database {place}: {error.orig}") from None
 
 
 def now() -> str:
@@ -343,8 +334,12 @@ def _by_key(
     return rows
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    """Write-ahead logging: readers never wait, and a killed writer leaves the database whole."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA busy_timeout=30000")
+def _last(
+    connection: sa.Connection, query: sa.Select[Any], keys: Sequence[str]
+) -> Iterator[sa.Row[Any]]:
+    """The query's rows for the last observation of each of these keys."""
+    column, number = t.observations.c.key, t.observations.c.id
+    for start in range(0, len(keys), _CHUNK):
+        last = sa.select(sa.func.max(number)).group_by(column)
+        last = last.where(column.in_(keys[start : start + _CHUNK]))
+        yield from connection.execute(query.where(number.in_(last)))

@@ -1,0 +1,257 @@
+"""Made-up stores as large as one may get: a study of 2,016 stacks with raw samples, and as many
+such studies as are wanted. Real specs and real keys, so that what is timed is what users meet."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import sqlalchemy as sa
+
+from dlas.measure.conditions import Conditions
+from dlas.measure.observation import Observation
+from dlas.measure.protocol import LayerTime, Protocol
+from dlas.node import Node
+from dlas.stack import Stack
+from dlas.store import tables as t
+from dlas.store.results import Results
+from dlas.study.space import Study
+
+STUDY = "made-up"
+_WHEN = "2026-01-31T12:00:00+00:00"
+#: (spec, MACs, parameters, accuracy)
+_MODELS: Sequence[tuple[dict[str, Any], float, float, float]] = (
+    ({"name": "resnet", "depth": 20}, 40.8e6, 0.27e6, 0.92),
+    ({"name": "resnet", "depth": 32}, 69.1e6, 0.46e6, 0.925),
+    ({"name": "resnet", "depth": 44}, 97.4e6, 0.66e6, 0.93),
+    ({"name": "vgg", "depth": 11}, 153e6, 9.2e6, 0.92),
+    ({"name": "vgg", "depth": 16}, 314e6, 14.7e6, 0.94),
+    ({"name": "mobilenetv2", "width": 0.5}, 28e6, 0.7e6, 0.91),
+    ({"name": "mobilenetv2", "width": 1.0}, 88e6, 2.2e6, 0.94),
+)
+#: (spec, share of MACs left, promised speedup, bytes per parameter, accuracy lost, time left)
+_OPTIMIZATIONS: Sequence[tuple[list[Any], float, float, float, float, float]] = (
+    ([], 1.0, 1.0, 4.0, 0.0, 1.0),
+    ([{"name": "weight_pruning", "sparsity": 0.5}], 0.5, 2.0, 4.0, 0.002, 1.0),
+    ([{"name": "weight_pruning", "sparsity": 0.8}], 0.2, 5.0, 4.0, 0.01, 1.0),
+    ([{"name": "weight_pruning", "sparsity": 0.95}], 0.05, 20.0, 4.0, 0.08, 1.0),
+    ([{"name": "channel_pruning", "sparsity": 0.25}], 0.56, 1.8, 2.3, 0.01, 0.62),
+    ([{"name": "channel_pruning", "sparsity": 0.5}], 0.25, 4.0, 1.0, 0.04, 0.33),
+    (["float16"], 1.0, 2.0, 2.0, 0.0, 1.6),
+    (["int8"], 1.0, 4.0, 1.05, 0.006, 0.5),
+)
+#: (system, tuning or "") → seconds per MAC
+_SYSTEMS = {
+    ("pytorch", ""): 4.5e-11,
+    ("onnxruntime", ""): 2.6e-11,
+    ("openvino", ""): 2.3e-11,
+    ("tvm", "untuned"): 9.0e-11,
+    ("tvm", "template"): 3.4e-11,
+}
+_ALGORITHMS = {"vendor": 1.0, "direct": 1.7, "gemm": 1.2, "spatial_pack": 1.0}
+
+
+def study(name: str = STUDY) -> Study:
+    """Seven networks × eight optimizations × 36 ways to run them, which are 2,016 stacks."""
+    systems = [
+        {"name": system, **({"tuning": tuning} if tuning else {}), "threads": n, "batch": batch}
+        for system, tuning in _SYSTEMS for n in (1, 2) for batch in (1, 8)
+    ]  # fmt: skip
+    axes: dict[str, list[Any]] = {
+        "model": [spec for spec, *_ in _MODELS],
+        "optimizations": [spec for spec, *_ in _OPTIMIZATIONS],
+        "algorithm": list(_ALGORITHMS),
+        "system": systems,
+    }
+    base = {"dataset": {"name": "synthetic"}, "hardware": "local"}
+    return Study(name=name, title="A made-up study", base=base, axes=axes)
+
+
+def fill(
+    results: Results, made_up: Study, samples: int = 150, layers: int = 20, seed: int = 0
+) -> None:
+    """Record the study as if it had been run: some stacks refused, some failed, the others with so
+    many samples and a profile of so many layers."""
+    rows = _Rows(samples, layers, np.random.default_rng(seed))
+    with results.engine.begin() as connection:
+        for table, found in rows.of(made_up, lambda key: key).items():
+            _insert(connection, table, found)
+
+
+def fill_many(results: Results, count: int, samples: int = 20, seed: int = 0) -> Iterator[str]:
+    """Record ``count`` studies of 2,016 stacks each, which share all but executables and
+    measurements; the name of each as soon as it is there."""
+    made_up = study()
+    rows = _Rows(samples, 0, np.random.default_rng(seed))
+    for number in range(count):
+        name = f"{STUDY}-{number}"
+
+        def renamed(key: str, prefix: str = f"{name} ") -> str:
+            return hashlib.sha256(f"{prefix}{key}".encode()).hexdigest()
+
+        with results.engine.begin() as connection:
+            for table, found in rows.of(made_up, renamed, name, shared=number > 0).items():
+                _insert(connection, table, found)
+        yield name
+
+
+class _Rows:
+    """Rows of every table for one study. Executables and measurements are ``renamed``; what is
+    above them is left out where it is ``shared`` with an earlier study."""
+
+    def __init__(self, samples: int, layers: int, random: np.random.Generator) -> None:
+        self._samples, self._layers, self._random = samples, layers, random
+        self._chains: list[tuple[Stack, list[Node], dict[str, str]]] = []
+
+    def of(
+        self, made_up: Study, renamed: Any, name: str = "", shared: bool = False
+    ) -> dict[sa.Table, list[dict[str, Any]]]:
+        name = name or made_up.name
+        if not self._chains:
+            self._chains = [(s, list(s.chain()), made_up.labels(s)) for s in made_up.stacks]
+        found: dict[sa.Table, list[dict[str, Any]]] = {
+            t.nodes: [], t.outcomes: [], t.metrics: [], t.observations: [],
+            t.studies: [{"name": name, "spec": made_up.spec(), "run_at": _WHEN}],
+            t.members: [],
+        }  # fmt: skip
+        seen: set[str] = set()
+        for position, (stack, chain, labels) in enumerate(self._chains):
+            trouble = self._random.random()
+            for node in chain:
+                own = node.layer in ("systems", "hardware")
+                key = renamed(node.key) if own else node.key
+                if key in seen or (shared and not own):
+                    continue
+                seen.add(key)
+                parent = renamed(node.parent) if node.layer == "hardware" else node.parent
+                row = {**node.plain(), "key": key, "parent": parent}
+                found[t.nodes].append(row)
+                self._end(found, stack, node, key, trouble)
+            key = renamed(chain[-1].key)
+            member = {"study": name, "position": position, "key": key}
+            found[t.members].append({**member, "stack": stack.spec(), "labels": labels})
+        return found
+
+    def _end(
+        self,
+        found: Mapping[sa.Table, list[dict[str, Any]]],
+        stack: Stack,
+        node: Node,
+        key: str,
+        trouble: float,
+    ) -> None:
+        status, message = "ok", ""
+        if node.layer == "systems" and trouble < 0.04:
+            status, message = "refused", "the dense layer of 3 inputs cannot be vectorized by 16"
+        if node.layer == "hardware" and trouble < 0.04:
+            return
+        if node.layer == "hardware" and trouble < 0.06:
+            status, message = "timed_out", "a block of 4 runs took longer than 120 s"
+        ended = {"key": key, "status": status, "message": message, "finished_at": _WHEN}
+        found[t.outcomes].append({**ended, "seconds": float(self._random.lognormal())})
+        if status != "ok":
+            return
+        if node.layer == "hardware":
+            found[t.observations].append(self._observation(stack, key))
+        numbers = _numbers(stack, node.layer)
+        found[t.metrics].extend({"key": key, "name": n, "value": v} for n, v in numbers.items())
+
+    def _observation(self, stack: Stack, key: str) -> dict[str, Any]:
+        middle = latency_s(stack)
+        middle *= self._random.lognormal(0, 0.03)
+        samples_s = middle * self._random.lognormal(0, 0.02, self._samples)
+        return {
+            "key": key,
+            "taken_at": _WHEN,
+            "samples_s": samples_s.astype("<f8").tobytes(),
+            "record": _record(stack, middle, self._samples, self._layers),
+        }
+
+
+def latency_s(stack: Stack) -> float:
+    """What the made-up machine takes; layers and pairs of layers have effects that can be found."""
+    model, optimization = stack.model.spec(), [o.spec()["name"] for o in stack.optimizations]
+    system = stack.system.spec()
+    macs = next(m[1] for m in _MODELS if m[0].items() <= model.items())
+    left = _optimization(stack)[-1]
+    if optimization == ["int8"] and system["name"] == "pytorch":
+        left = 1.3  # an interaction of layers 3 and 5
+    way = _ALGORITHMS[stack.algorithm.name]
+    if system.get("tuning") == "untuned" and stack.algorithm.name == "direct":
+        way = 0.7  # and a flip of layers 4 and 5
+    each = _SYSTEMS[system["name"], system.get("tuning", "")] * macs * left * way
+    return 5e-5 + float(system["batch"] * each / system["threads"] ** 0.9)
+
+
+def _optimization(stack: Stack) -> tuple[list[Any], float, float, float, float, float]:
+    wanted = [o.spec() for o in stack.optimizations]
+    for choice in _OPTIMIZATIONS:
+        specs = [s if isinstance(s, dict) else {"name": s} for s in choice[0]]
+        alike = len(specs) == len(wanted) and all(
+            a.items() <= b.items() for a, b in zip(specs, wanted, strict=True)
+        )
+        if alike:
+            return choice
+    raise AssertionError(wanted)
+
+
+def _numbers(stack: Stack, layer: str) -> dict[str, float]:
+    _, macs, parameters, accuracy = next(
+        m for m in _MODELS if m[0].items() <= stack.model.spec().items()
+    )
+    _, share, promised, each, lost, _ = _optimization(stack)
+    sizes = {
+        "effective_macs": macs * share,
+        "nonzeros": parameters * share,
+        "size_bytes": parameters * each,
+        "sparse_bytes": parameters * min(each, 8 * share),
+    }
+    found: Mapping[str, dict[str, float]] = {
+        "datasets": {"train_images": 5e4, "calibration_images": 1e3, "test_images": 1e4},
+        "models": {"accuracy": accuracy, "macs": macs, "parameters": parameters, "pixels": 1024.0,
+                   **sizes, "effective_macs": macs},
+        "optimizations": {"accuracy_before": accuracy, "accuracy_after": accuracy - lost,
+                          "promised_speedup": promised, **sizes},
+        "systems": {"executed_accuracy": accuracy - lost, "label_agreement": 1.0,
+                    "checked_images": 1e4, "compile_s": 2.0, "executable_bytes": parameters * each},
+    }  # fmt: skip
+    return found.get(layer, {})
+
+
+def _record(stack: Stack, middle_s: float, samples: int, layers: int) -> dict[str, Any]:
+    moment = Conditions(
+        at_s=1e5, cpus=2, own_s=10.0, load_average=0.4, busy_s=4e4, steal_s=12.0,
+        clock_hz=2.5e9, clock_max_hz=3e9, governor="performance", throttles=0,
+    )  # fmt: skip
+    observation = Observation(
+        samples_s=(),
+        blocks=(math.ceil(samples / 5),) * 5,
+        first_run_s=middle_s * 4,
+        warmups_s=(middle_s * 1.1,) * 3,
+        taken_at=_WHEN,
+        group=str(stack.model.spec()),
+        protocol=Protocol(),
+        before=moment,
+        after=moment,
+        peak_bytes=90_000_000,
+        base_bytes=40_000_000,
+        energy_j=None,
+        energy_absent="no counter of energy on this machine",
+        warnings=(),
+        profile=tuple(
+            LayerTime(name=f"kernel_{i}", op="Conv", seconds=middle_s / layers, kind="layer",
+                      layers=(f"conv{i}",)) for i in range(layers)
+        ),
+    )  # fmt: skip
+    record: dict[str, Any] = msgspec.to_builtins(observation)
+    del record["samples_s"], record["taken_at"]
+    return record
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
+    if found := list(rows):
+        connection.execute(table.insert(), found)

@@ -1,0 +1,39 @@
+"""A small study that is really run, to see what running it costs beside the work."""
+
+from __future__ import annotations
+
+from dlas.study.space import Study
+
+#: What is promised: a grid's share of its stacks one by one, the harness's share of the work.
+GRID_SHARE, OVERHEAD_SHARE = 0.2, 0.05
+
+
+def study(time_budget_s: float = 0.8) -> Study:
+    """One network of ``studies/demo.toml``, trained for a quarter of its time, with every
+    optimization, algorithm and system: 35 stacks."""
+    fine_tune = {"epochs": 1, "lr": 0.02, "batch": 64}
+    return Study(
+        name="harness",
+        title="What the harness costs",
+        base={
+            "dataset": {"name": "digits", "size": 16, "channels": 1},
+            "model": {
+                "name": "resnet", "depth": 20, "width": 0.5,
+                "train": {"epochs": 5, "lr": 0.1, "batch": 64},
+            },
+            "hardware": {"name": "local", "protocol": {"time_budget_s": time_budget_s}},
+        },
+        axes={
+            "optimizations": [
+                [],
+                [{"name": "weight_pruning", "sparsity": 0.5, "fine_tune": fine_tune}],
+                [{"name": "weight_pruning", "sparsity": 0.8, "steps": 3, "fine_tune": fine_tune}],
+                [{"name": "channel_pruning", "sparsity": 0.25, "fine_tune": fine_tune}],
+                [{"name": "channel_pruning", "sparsity": 0.5, "fine_tune": fine_tune}],
+                ["float16"],
+                ["int8"],
+            ],
+            "algorithm": ["vendor", "direct", "gemm", "spatial_pack"],
+            "system": ["pytorch", "onnxruntime", "tvm"],
+        },
+    )  # fmt: skip
