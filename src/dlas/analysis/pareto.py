@@ -33,3 +33,29 @@ def front_of(
     large = frame[list(maximize)].to_numpy(dtype=np.float64)
     found = frame[front(np.hstack([small, -large]))]
     return found.sort_values([*minimize, *maximize], kind="stable")
+
+
+def distances(
+    latency: NDArray[np.float64], accuracy: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
+    """How far each of n ≥ 1 stacks is from the front, all numbers known, latencies positive.
+
+    ``shrink``: the factor by which its latency would have to shrink to reach that of the fastest
+    stack at least as accurate, ≥ 1. ``gain``: by how much the most accurate stack at least as fast
+    is above it, ≥ 0. ``by``: the row of the former. These are the two radial distances of the free
+    disposal hull (Deprins, Simar & Tulkens 1984; Farrell 1957): what was measured bounds what is
+    possible, without interpolation. Both are at rest, 1 and 0, on the front.
+    """
+    order = np.lexsort((latency, -accuracy))  # the most accurate first, then the fastest
+    fastest = np.empty(len(order), np.intp)  # of what is at least as accurate
+    leader = order[0]
+    for place, row in enumerate(order):
+        if latency[row] < latency[leader]:
+            leader = row
+        fastest[place] = leader
+    by = np.empty(len(order), np.intp)
+    by[order] = fastest
+    rising = np.lexsort((-accuracy, latency))
+    top = np.empty(len(order))
+    top[rising] = np.maximum.accumulate(accuracy[rising])
+    return latency / latency[by], top - accuracy, by

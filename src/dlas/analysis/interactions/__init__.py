@@ -4,14 +4,19 @@ Machines are never mixed: every statement is of one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dlas.analysis.interactions.anova import variances
+from dlas.analysis.interactions.best import budgets, fronts
+from dlas.analysis.interactions.correlations import correlations
+from dlas.analysis.interactions.flips import find_flips
+from dlas.analysis.interactions.grid import Grid, grids
 from dlas.analysis.interactions.records import (
-    WORDS,
     Best,
     Correlation,
     Dominated,
@@ -22,9 +27,10 @@ from dlas.analysis.interactions.records import (
     Steady,
     Understanding,
 )
+from dlas.analysis.interactions.timings import Timings
+from dlas.analysis.interactions.words import listed
 
 __all__ = [
-    "WORDS",
     "Best",
     "Correlation",
     "Dominated",
@@ -44,4 +50,86 @@ def understand(
     """``frame``: one row per stack, the columns of ``store.schema.RESULTS``. ``samples``: raw
     latencies in seconds by key, in the order of their rounds; without them, comparisons rest on
     the frame's intervals alone."""
-    return Understanding()
+    parts = [_of_machine(*own, samples) for own in _machines(frame)]
+    said = [sentence for part in parts for sentence in part.said]
+    return Understanding(
+        tuple(machine for part in parts for machine in part.machines),
+        (*_said(frame, parts), *said),
+        *(
+            tuple(one for part in parts for one in getattr(part, name))
+            for name in ("effects", "rests", "flips", "steady", "correlations", "fronts", "budgets")
+        ),
+    )
+
+
+def _machines(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    stacks = frame.reset_index(drop=True)
+    latency = pd.to_numeric(stacks["latency_s"])
+    stacks = stacks[latency.notna() & (latency > 0) & np.isfinite(latency)]
+    found = stacks.groupby("machine", sort=False, dropna=False)
+    return [(str(machine), own) for machine, own in found]
+
+
+def _said(frame: pd.DataFrame, parts: list[Understanding]) -> list[str]:
+    if frame.empty:
+        return ["The study has no stacks, so there is nothing to understand."]
+    if not parts:
+        statuses = frame["status"].astype(str).str.replace("_", " ").value_counts()
+        how = ", ".join(f"{number} {status}" for status, number in statuses.items())
+        return [f"No stack has a latency ({how}), so there is nothing to understand."]
+    if len(parts) > 1:
+        names = listed([part.machines[0] for part in parts])
+        return [f"{len(parts)} machines are analysed apart, never compared: {names}."]
+    return []
+
+
+def _of_machine(
+    machine: str, stacks: pd.DataFrame, samples: Mapping[str, NDArray[np.float64]] | None
+) -> Understanding:
+    if len(stacks) == 1:
+        said = f"{machine}: only one stack was measured, so there is nothing to compare."
+        one = Understanding((machine,), (said,))
+        return replace(
+            one, fronts=tuple(fronts(machine, stacks)), budgets=tuple(budgets(machine, stacks))
+        )
+    crossed = list(grids(machine, stacks))
+    said = [f"{machine}: {sentence}" for grid in crossed for sentence in grid.said]
+    if stacks["accuracy"].isna().all():
+        said.append(
+            f"{machine}: no accuracy is known (networks that were never trained have none), so "
+            "nothing is said of it, of fronts or of budgets."
+        )
+    found = [
+        variances(*known)
+        for grid in crossed
+        for known in _quantities(grid, with_size=grid is crossed[-1])
+    ]
+    flips = find_flips(crossed, samples)
+    return Understanding(
+        (machine,),
+        tuple(dict.fromkeys([*said, *(s for one in found for s in one.said)])),
+        tuple(effect for one in found for effect in one.effects),
+        tuple(rest for one in found for rest in one.rest),
+        flips.flips,
+        flips.steady,
+        tuple(correlations(machine, stacks)),
+        tuple(fronts(machine, stacks)),
+        tuple(budgets(machine, stacks)),
+    )
+
+
+def _quantities(
+    grid: Grid, with_size: bool
+) -> Iterator[tuple[Grid, str, NDArray[np.float64], NDArray[np.float64]]]:
+    """Log latency and its noise, accuracy as it is, log size, which no system changes."""
+    for quantity in ("latency_s", "accuracy", "sparse_bytes")[: 3 if with_size else 2]:
+        values = grid.stacks[quantity].to_numpy(np.float64, na_value=np.nan)
+        known = np.isfinite(values) & ((values > 0) | (quantity == "accuracy"))
+        if known.sum() < 2:
+            continue
+        own = grid.where(known)
+        values = values[known] if quantity == "accuracy" else np.log(values[known])
+        noise = np.zeros(len(values))
+        if quantity == "latency_s":
+            noise = Timings(own.stacks, None).error
+        yield own, quantity, values, noise

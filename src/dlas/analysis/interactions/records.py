@@ -4,20 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Choices in the order of the layers that decide them, in words.
-WORDS = {
-    "dataset": "data set",
-    "network": "network",
-    "compression": "compression",
-    "optimizations": "optimization",
-    "primitive": "algorithm",
-    "format": "format",
-    "software": "system",
-    "tuning": "tuning",
-    "threads": "number of threads",
-    "batch": "batch",
-}
-
 
 @dataclass(frozen=True)
 class Effect:

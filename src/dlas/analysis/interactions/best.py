@@ -1,0 +1,125 @@
+"""Pareto fronts with the distance of what is dominated, and the best stack per budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from dlas.analysis.interactions.records import Best, Dominated, Front
+from dlas.analysis.pareto import distances, front
+
+#: Accuracy that may be lost against the best, as shares.
+_LOSSES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
+#: Seconds that one inference may take: 1, 2, 5 of every power of ten within what was measured.
+_STEPS = (1.0, 2.0, 5.0)
+#: Accuracies that are nearer than this are the same.
+_SAME = 5e-4
+
+
+def fronts(machine: str, stacks: pd.DataFrame) -> Iterator[Front]:
+    """Of latency and accuracy, a front per data set."""
+    for dataset, own in stacks[stacks["accuracy"].notna()].groupby("dataset", sort=False):
+        latency, accuracy = own["latency_s"].to_numpy(float), own["accuracy"].to_numpy(float)
+        low, high = own["latency_low_s"].to_numpy(float), own["latency_high_s"].to_numpy(float)
+        keys = own["key"].to_numpy(object)
+        on = front(np.stack([latency, -accuracy], axis=1))
+        shrink, gain, by = distances(latency, accuracy)
+        members = np.flatnonzero(on)[np.argsort(latency[on], kind="stable")]
+        others = np.flatnonzero(~on)
+        others = others[np.lexsort((gain[others], shrink[others]))]
+        yield Front(
+            machine,
+            str(dataset),
+            tuple(keys[members]),
+            tuple(
+                Dominated(
+                    keys[i], keys[by[i]], float(shrink[i]), float(gain[i]),
+                    bool(high[by[i]] < low[i]),
+                )
+                for i in others
+            ),
+        )  # fmt: skip
+
+
+def budgets(machine: str, stacks: pd.DataFrame) -> Iterator[Best]:
+    for dataset, own in stacks[stacks["accuracy"].notna()].groupby("dataset", sort=False):
+        task = str(dataset)
+        top = float(own["accuracy"].max())
+        for limit in dict.fromkeys(np.floor(1e4 * (top - loss)) / 1e4 for loss in _LOSSES):
+            allowed = own[own["accuracy"] >= limit]
+            said = f"at an accuracy of {100 * limit:.2f} % or more on {task}"
+            yield _fastest(machine, task, allowed, "accuracy", float(limit), said)
+            yield _smallest(machine, task, allowed, float(limit), said)
+        for limit in _times(own["latency_s"]):
+            allowed = own[own["latency_s"] <= limit]
+            said = f"within {1e3 * limit:g} ms on {task}"
+            yield _most_accurate(machine, task, allowed, float(limit), said)
+
+
+def _times(latency: pd.Series) -> list[float]:
+    low, high = float(latency.min()), float(latency.max())
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = [step * 10.0**power for power in powers for step in _STEPS]
+    found = [step for step in steps if low <= step < high]
+    return [*found, next(step for step in steps if step >= high)]
+
+
+def _fastest(
+    machine: str, task: str, allowed: pd.DataFrame, budget: str, limit: float, said: str
+) -> Best:
+    best = allowed.loc[allowed["latency_s"].idxmin()]
+    near = ~(allowed["latency_low_s"] > best["latency_high_s"])
+    rivals = _others(allowed[near].sort_values("latency_s", kind="stable"), best["key"])
+    value = float(best["latency_s"])
+    sentence = f"The fastest stack {said} takes {1e3 * value:.3g} ms: {stack_words(best)}"
+    return Best(
+        machine, task, "latency_s", budget, limit, _with(sentence, rivals), best["key"], value,
+        rivals,
+    )  # fmt: skip
+
+
+def _smallest(machine: str, task: str, allowed: pd.DataFrame, limit: float, said: str) -> Best:
+    least = allowed["sparse_bytes"].min()
+    same = allowed[allowed["sparse_bytes"] == least].sort_values("latency_s", kind="stable")
+    best = (same if len(same) else allowed.sort_values("latency_s")).iloc[0]
+    sentence = (
+        f"The smallest network {said} has {float(best['sparse_bytes']) / 1e6:.3g} MB of weights, "
+        f"at its fastest: {stack_words(best)}."
+    )
+    value = float(best["sparse_bytes"])
+    return Best(
+        machine, task, "sparse_bytes", "accuracy", limit, sentence, best["key"], value,
+        _others(same, best["key"]),
+    )  # fmt: skip
+
+
+def _most_accurate(machine: str, task: str, allowed: pd.DataFrame, limit: float, said: str) -> Best:
+    top = float(allowed["accuracy"].max())
+    same = allowed[allowed["accuracy"] >= top - _SAME].sort_values("latency_s", kind="stable")
+    best = same.iloc[0]
+    rivals = _others(same, best["key"])
+    sentence = f"The most accurate stack {said} reaches {100 * top:.2f} %: {stack_words(best)}"
+    return Best(
+        machine, task, "accuracy", "latency_s", limit, _with(sentence, rivals), best["key"], top,
+        rivals,
+    )  # fmt: skip
+
+
+def _others(stacks: pd.DataFrame, key: str) -> tuple[str, ...]:
+    return tuple(stacks.loc[stacks["key"] != key, "key"])
+
+
+def _with(sentence: str, rivals: tuple[str, ...]) -> str:
+    if not rivals:
+        return f"{sentence}."
+    others = "another stack" if len(rivals) == 1 else f"{len(rivals)} others"
+    return f"{sentence}; {others} cannot be told apart from it."
+
+
+def stack_words(stack: pd.Series) -> str:
+    algorithm = "" if stack["primitive"] == "vendor" else f", {stack['algorithm']}"
+    compressed = "" if stack["optimizations"] == "none" else f" with {stack['optimizations']}"
+    threads = "1 thread" if stack["threads"] == 1 else f"{stack['threads']:g} threads"
+    return f"{stack['model']}{compressed} on {stack['system']}{algorithm}, {threads}"

@@ -1,0 +1,212 @@
+"""Flips: changing one choice changes which other choice is the fastest.
+
+For a sought choice B, all else fixed, the best is *clear* where it is faster than every rival by
+more than a margin and no intervals touch. A flip of B by A are two clear and different bests, in
+contexts that differ in A alone, where both bests were measured in both. Its p-value is the
+largest of all the comparisons (an intersection-union test, Berger 1982); Benjamini and Hochberg's
+procedure over every pair of contexts that was looked at keeps the share of false flips at
+``RATE``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlas.analysis.interactions.grid import Grid, context_words
+from dlas.analysis.interactions.records import Flip, Steady
+from dlas.analysis.interactions.sentences import flip_sentence, steady_sentence
+from dlas.analysis.interactions.timings import Floats, Ints, Timings, adjusted
+
+RATE = 0.05
+#: What somebody chooses; a network or a data set is given.
+SOUGHT = (
+    "compression", "optimizations", "primitive", "algorithm", "format", "software", "system",
+    "tuning", "threads",
+)  # fmt: skip
+#: Fewer clear comparisons are no finding of steadiness.
+_STEADY = 3
+_Z_95 = 1.959963984540054
+
+
+class Found(NamedTuple):
+    flips: tuple[Flip, ...]
+    steady: tuple[Steady, ...]
+
+
+@dataclass(frozen=True)
+class _Bests:
+    """Of one sought factor. ``contexts``: (c, factors) codes, the sought one 0. ``rows``: (c, B)
+    stacks, −1 where not measured. ``best``: (c,) the fastest, −1 where fewer than two were
+    measured. ``chance``, ``clear``: (c,) against all its rivals."""
+
+    contexts: Ints
+    rows: Ints
+    best: Ints
+    chance: Floats
+    clear: NDArray[np.bool_]
+
+
+class _Pairs(NamedTuple):
+    """Contexts that differ in ``changed`` alone, with both bests measured in both: (k,) each."""
+
+    changed: int
+    sought: int
+    first: Ints
+    second: Ints
+    chance: Floats
+    clear: NDArray[np.bool_]
+
+
+def find_flips(grids: list[Grid], samples: Mapping[str, Floats] | None) -> Found:
+    """Of all grids of a machine."""
+    looked: list[tuple[Grid, Timings, _Bests, _Pairs]] = []
+    for grid in grids:
+        timings = Timings(grid.stacks, samples)
+        for sought, factor in enumerate(grid.factors):
+            if factor in SOUGHT:
+                bests = _bests(grid, timings, sought)
+                for changed in range(len(grid.factors)):
+                    if changed != sought:
+                        pairs = _pairs(grid, bests, changed, sought)
+                        looked.append((grid, timings, bests, pairs))
+    chances = np.concatenate([np.ones(0), *(pairs.chance for *_, pairs in looked)])
+    corrected = adjusted(chances)
+    flips: list[Flip] = []
+    steady: list[Steady] = []
+    start = 0
+    for grid, timings, bests, pairs in looked:
+        own = corrected[start : start + len(pairs.chance)]
+        start += len(pairs.chance)
+        differ = bests.best[pairs.first] != bests.best[pairs.second]
+        flipped = differ & pairs.clear & (own <= RATE)
+        flips += _grouped(grid, timings, bests, pairs, own, flipped)
+        steady += _steady(grid, bests, pairs, differ)
+    flips.sort(key=lambda flip: -flip.margin * len(flip.contexts) ** 0.5)
+    return Found(tuple(flips), tuple(steady))
+
+
+def _bests(grid: Grid, timings: Timings, sought: int) -> _Bests:
+    others = grid.codes.copy()
+    others[:, sought] = 0
+    contexts, where = np.unique(others, axis=0, return_inverse=True)
+    rows = np.full((len(contexts), len(grid.levels[sought])), -1, np.intp)
+    slowest_first = np.argsort(-timings.middle, kind="stable")  # of duplicates the fastest stays
+    rows[where.ravel()[slowest_first], grid.codes[slowest_first, sought]] = slowest_first
+    latency = np.where(rows >= 0, timings.middle[rows], np.inf)
+    best = latency.argmin(axis=1)
+    compared = (rows >= 0).sum(axis=1) >= 2
+    fastest = np.take_along_axis(rows, best[:, None], axis=1)
+    rival = (rows >= 0) & (np.arange(rows.shape[1]) != best[:, None]) & compared[:, None]
+    context, level = np.nonzero(rival)
+    against = timings.compare(fastest[context, 0], rows[context, level])
+    chance = np.zeros(len(contexts))
+    np.maximum.at(chance, context, against.chance)
+    clear = compared.copy()
+    clear[context[~against.apart]] = False
+    return _Bests(contexts, rows, np.where(compared, best, -1), chance, clear)
+
+
+def _pairs(grid: Grid, bests: _Bests, changed: int, sought: int) -> _Pairs:
+    others = bests.contexts.copy()
+    others[:, changed] = 0
+    places, where = np.unique(others, axis=0, return_inverse=True)
+    at = np.full((len(places), len(grid.levels[changed])), -1, np.intp)
+    at[where.ravel(), bests.contexts[:, changed]] = np.arange(len(bests.contexts))
+    levels = combinations(range(len(grid.levels[changed])), 2)
+    both = [at[:, [a, b]] for a, b in levels]
+    pairs = np.concatenate(both)
+    pairs = pairs[(pairs >= 0).all(axis=1)]
+    pairs = pairs[(bests.best[pairs] >= 0).all(axis=1)]
+    first, second = pairs.T
+    there = (bests.rows[second, bests.best[first]] >= 0) & (
+        bests.rows[first, bests.best[second]] >= 0
+    )
+    first, second = first[there], second[there]
+    same = bests.best[first] == bests.best[second]
+    chance = np.maximum(bests.chance[first], bests.chance[second])
+    clear = bests.clear[first] & bests.clear[second]
+    return _Pairs(changed, sought, first, second, np.where(same, 1.0, chance), clear)
+
+
+def _grouped(
+    grid: Grid,
+    timings: Timings,
+    bests: _Bests,
+    pairs: _Pairs,
+    chance: Floats,
+    flipped: NDArray[np.bool_],
+) -> Iterator[Flip]:
+    found = np.flatnonzero(flipped)
+    first, second = pairs.first[found], pairs.second[found]
+    kinds = np.stack(
+        [
+            bests.contexts[first, pairs.changed],
+            bests.contexts[second, pairs.changed],
+            bests.best[first],
+            bests.best[second],
+        ],
+        axis=1,
+    )
+    distinct, where = np.unique(kinds, axis=0, return_inverse=True)
+    for i, (before, after, best_before, best_after) in enumerate(distinct):
+        own = np.flatnonzero(where.ravel() == i)
+        one, other = bests.rows[first[own]], bests.rows[second[own]]
+        regret = _regret(timings, other[:, best_after], other[:, best_before])
+        earlier = _regret(timings, one[:, best_before], one[:, best_after])
+        own = own[np.argsort(-regret[3], kind="stable")]
+        fixed = [j for j in range(len(grid.factors)) if j not in (pairs.changed, pairs.sought)]
+        words = [context_words(grid, int(bests.rows[c].max()), fixed) for c in first[own]]
+        changed, of = grid.factors[pairs.changed], grid.factors[pairs.sought]
+        levels = grid.levels[pairs.changed], grid.levels[pairs.sought]
+        names = (
+            levels[0][before], levels[0][after], levels[1][best_before], levels[1][best_after],
+        )  # fmt: skip
+        rows = [
+            row
+            for c, d in zip(first[own], second[own], strict=True)
+            for row in (
+                bests.rows[d, best_after], bests.rows[d, best_before],
+                bests.rows[c, best_before], bests.rows[c, best_after],
+            )
+        ]  # fmt: skip
+        factors = tuple(grid.factors[j] for j in fixed)
+        yield Flip(
+            grid.machine,
+            flip_sentence(changed, of, names, factors, words, grid.scope),
+            changed, names[0], names[1], of, names[2], names[3],
+            tuple(" · ".join(each) or "all else alike" for each in words),
+            tuple(grid.stacks["key"].iloc[rows]),
+            *regret[:3],
+            *earlier[:3],
+            float(chance[found[own]].max()),
+            grid.scope,
+        )  # fmt: skip
+
+
+def _regret(timings: Timings, fast: Ints, slow: Ints) -> tuple[float, float, float, Floats]:
+    """The geometric mean of slow / fast with its 95 % interval, and every log ratio."""
+    compared = timings.compare(fast, slow)
+    middle = float(compared.gap.mean())
+    error = float(np.sqrt((compared.error**2).sum()) / len(compared.gap))
+    low, high = middle - _Z_95 * error, middle + _Z_95 * error
+    return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high)), compared.gap
+
+
+def _steady(
+    grid: Grid, bests: _Bests, pairs: _Pairs, differ: NDArray[np.bool_]
+) -> Iterator[Steady]:
+    clear = pairs.clear
+    count = int((clear & ~differ).sum())
+    if count < _STEADY or (clear & differ).any():
+        return
+    everywhere = np.unique(bests.best[pairs.first[clear]])
+    of, changed = grid.factors[pairs.sought], grid.factors[pairs.changed]
+    always = grid.levels[pairs.sought][everywhere[0]] if len(everywhere) == 1 else None
+    sentence = steady_sentence(changed, of, count, always, grid.scope)
+    yield Steady(grid.machine, sentence, changed, of, count, grid.scope)
