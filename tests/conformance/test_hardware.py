@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from pathlib import Path
 
 import pytest
 
-from dlas.errors import InputError
+from dlas.errors import InputError, Refused
 from dlas.executable import compile_network
 from dlas.hardware import MEMBERS
 from dlas.hardware.base import Hardware
@@ -53,6 +54,22 @@ def test_a_session_times_every_run(hardware: Hardware, executable: Path) -> None
     finally:
         session.close()
     session.close()
+
+
+def test_a_session_tells_where_time_goes_or_why_it_cannot(
+    hardware: Hardware, executable: Path
+) -> None:
+    session = hardware.open(executable)
+    try:
+        session.wait()
+        session.run(3)
+        peak_bytes = session.usage().peak_bytes
+        with contextlib.suppress(Refused):
+            assert any(row.layers for row in session.profile(3))
+        assert session.usage().peak_bytes == peak_bytes  # what profiling takes is not counted
+        assert len(session.run(2)) == 2
+    finally:
+        session.close()
 
 
 def test_sessions_live_side_by_side(hardware: Hardware, executable: Path) -> None:
