@@ -1,0 +1,130 @@
+"""A mean over networks: within bounds, or more than another mean?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from dlas.analysis.claims.cells import Cells
+from dlas.analysis.claims.evidence import ALPHA, Effect
+from dlas.analysis.claims.kinds.base import Test
+from dlas.analysis.claims.kinds.counted import shown
+from dlas.analysis.claims.quantity import Measures, measures
+from dlas.analysis.claims.select import Selector, mask, short
+from dlas.analysis.claims.settings import why_none
+from dlas.analysis.claims.verdict import (
+    CONTRADICTED,
+    HOLDS,
+    NOT_TESTABLE,
+    UNDECIDED,
+    Finding,
+    Number,
+    Word,
+)
+from dlas.errors import SpecError
+
+
+class Average(Test, frozen=True, kw_only=True):
+    """The mean of ``column`` over the networks of ``choice``, each counting once (with the mean of
+    its stacks), is at least ``at_least`` and at most ``at_most``; or, with ``than``, more than the
+    mean of those stacks. In the column's unit: points for accuracies. It is about the networks
+    that were measured: the interval is that of the measurements."""
+
+    kind = "average"
+
+    choice: Selector
+    than: Selector | None = None
+    column: str = "accuracy_loss"
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def selectors(self) -> Iterator[tuple[str, Selector]]:
+        yield "choice", self.choice
+        if self.than is not None:
+            yield "than", self.than
+
+    def columns(self) -> Iterator[tuple[str, str]]:
+        yield "column", self.column
+
+    def check(self, path: str) -> None:
+        super().check(path)
+        bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
+        if bool(bounds) == (self.than is not None):
+            raise SpecError(path, "an average needs bounds (at_least, at_most) or a rival (than)")
+        if len(bounds) == 2 and bounds[0] >= bounds[1]:
+            raise SpecError(f"{path}.at_least", f"{bounds[0]:g} is not below at_most")
+
+    def run(self, cells: Cells, alpha: float = ALPHA) -> Finding:
+        found = measures(cells, self.column)
+        mine = self._means(found, self.choice)
+        other = None if self.than is None else self._means(found, self.than)
+        if not mine or other == {}:
+            sides = {field: (selector,) for field, selector in self.selectors()}
+            missing = why_none(found, self.where, sides)
+            return Finding(NOT_TESTABLE, missing[0], missing=missing)
+        few = self.too_few(set(mine)) or (self.too_few(set(other)) if other else None)
+        if few:
+            return few
+        mean = _mean(mine)
+        unit = found.quantity.unit
+        numbers = [_number(f"mean {self.column} of ({short(self.choice)})", mean, unit)]
+        low, high = self.at_least, self.at_most
+        if other:
+            rival = _mean(other)
+            numbers.append(
+                _number(f"mean {self.column} of ({short(self.than or {})})", rival, unit)
+            )
+            down = math.hypot(mean.value - mean.low, rival.high - rival.value)
+            up = math.hypot(mean.high - mean.value, rival.value - rival.low)
+            gap = mean.value - rival.value
+            mean, low, high = Effect(gap, gap - down, gap + up), 0.0, None
+        details = [_number(network, effect, unit, keys) for network, (effect, keys) in mine.items()]
+        asked = " and ".join(
+            f"{word} {bound:g}"
+            for word, bound in (("at least", self.at_least), ("at most", self.at_most))
+            if bound is not None
+        )
+        text = "; ".join(f"{number.label} over networks: {shown(number)}" for number in numbers)
+        text += f"; asked is {asked} {unit}".rstrip() if asked else "; asked is that it be more"
+        return Finding(
+            _within(mean, low, high, alpha), f"{text[0].upper()}{text[1:]}.", (*numbers, *details)
+        )
+
+    def _means(
+        self, found: Measures, selector: Selector
+    ) -> dict[str, tuple[Effect, tuple[str, ...]]]:
+        """Per network the mean over its stacks; they are of the same images, so no surer."""
+        frame = found.cells.frame
+        taken = mask(frame, self.where, selector).to_numpy() & found.known
+        means = {}
+        for network, rows in frame[taken].groupby("network", sort=False).groups.items():
+            places = np.asarray(rows)
+            ends = (found.value[places], found.low[places], found.high[places])
+            value, low, high = (float(np.mean(end)) for end in ends)
+            means[str(network)] = Effect(value, low, high), tuple(frame.loc[rows, "key"])
+        return means
+
+
+def _mean(of: dict[str, tuple[Effect, tuple[str, ...]]]) -> Effect:
+    effects = [effect for effect, _ in of.values()]
+    value = sum(e.value for e in effects) / len(effects)
+    down = math.hypot(*(e.value - e.low for e in effects)) / len(effects)
+    up = math.hypot(*(e.high - e.value for e in effects)) / len(effects)
+    return Effect(value, value - down, value + up)
+
+
+def _within(mean: Effect, low: float | None, high: float | None, alpha: float) -> Word:
+    """In the bounds only if surely above the lower and surely below the upper one."""
+    above = 0.0 if low is None else mean.chance_above(low)
+    below = 0.0 if high is None else mean.chance_at_most(high)
+    if max(above, below) <= alpha:
+        return HOLDS
+    under = 1.0 if low is None else mean.chance_at_most(low)
+    over = 1.0 if high is None else mean.chance_above(high)
+    return CONTRADICTED if min(under, over) <= alpha else UNDECIDED
+
+
+def _number(label: str, effect: Effect, unit: str, keys: tuple[str, ...] = ()) -> Number:
+    return Number(label, effect.value, effect.low, effect.high, unit, keys)

@@ -1,0 +1,249 @@
+"""Tests that count settings: in how many is something so?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from dlas.analysis.claims.cells import MATCHED, Cells
+from dlas.analysis.claims.evidence import ALPHA, Decision, Effect, HowOften, decide
+from dlas.analysis.claims.kinds.base import Test
+from dlas.analysis.claims.quantity import QUANTITIES, Measures, measures
+from dlas.analysis.claims.settings import Matching, Setting, Sides, names_of, settings, why_none
+from dlas.analysis.claims.verdict import (
+    CONTRADICTED,
+    HOLDS,
+    NAN,
+    NOT_TESTABLE,
+    UNDECIDED,
+    Finding,
+    Number,
+)
+from dlas.errors import SpecError
+from dlas.layer import did_you_mean
+
+_DRAWS = 2000
+#: The threshold of "generally" and "rarely", for a share of networks.
+_SHARE = {"generally": 0.5, "rarely": 0.25}
+_ASKED = {
+    "always": "all",
+    "generally": "more than half",
+    "sometimes": "at least one",
+    "rarely": "fewer than a quarter",
+    "never": "none",
+}
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """One setting: the effect that is shown; the chances of its evidence where the statement is
+    false, and where it is true; whether it looks true; the rows behind it."""
+
+    effect: Effect
+    chances: tuple[float, float]
+    looks: bool
+    rows: tuple[int, ...]
+
+
+class Counted(Test, frozen=True, kw_only=True):
+    """``best_over``: columns that may differ, of which each side takes its best level.
+    ``for_each``: columns by which the side that the claim is about is split further.
+    ``about``: "networks like these" takes the networks as a sample and asks how sure the share is
+    among others."""
+
+    #: Whether only quantities that compare by a ratio have a meaning for it.
+    ratios_only: ClassVar[bool] = True
+
+    column: str = "latency_s"
+    best_over: tuple[str, ...] = ()
+    for_each: tuple[str, ...] = ()
+    how_often: HowOften = "generally"
+    about: Literal["these networks", "networks like these"] = "these networks"
+
+    def columns(self) -> Iterator[tuple[str, str]]:
+        yield "column", self.column
+
+    def check(self, path: str) -> None:
+        super().check(path)
+        if self.ratios_only and QUANTITIES[self.column].scale != "ratio":
+            known = ", ".join(name for name, one in QUANTITIES.items() if one.scale == "ratio")
+            sentence = f"{self.column!r} has no ratios, which {self.kind} needs: take one of {known}"
+            raise SpecError(f"{path}.column", sentence)
+        for field in ("best_over", "for_each"):
+            for column in getattr(self, field):
+                if column not in MATCHED:
+                    hint = did_you_mean(column, MATCHED)
+                    raise SpecError(f"{path}.{field}", f"{column!r} is not a column{hint}")
+        if self.about == "networks like these" and self.how_often not in _SHARE:
+            words = " or ".join(_SHARE)
+            raise SpecError(f"{path}.how_often", f"of networks like these only {words} is tested")
+
+    @property
+    def spans(self) -> bool:
+        return super().spans or "machine" in self.best_over
+
+    def sides(self) -> Sides:
+        """Name → selectors; the first one is what the claim is about."""
+        raise NotImplementedError
+
+    def weigh(self, found: Measures, setting: Setting) -> Weighed:
+        raise NotImplementedError
+
+    def saying(self, found: Measures) -> str:
+        """What is counted: "spatial_pack is faster than direct"."""
+        raise NotImplementedError
+
+    def effect_label(self) -> str:
+        """What ``Weighed.effect`` is: "times faster"."""
+        raise NotImplementedError
+
+    def run(self, cells: Cells, alpha: float = ALPHA) -> Finding:
+        found, sides = measures(cells, self.column), self.sides()
+        matching = Matching(self.best_over, self.for_each)
+        there = settings(found, self.where, sides, matching)
+        if not there:
+            missing = why_none(found, self.where, sides)
+            return Finding(NOT_TESTABLE, missing[0], missing=missing)
+        few = self.too_few({setting.network for setting in there})
+        if few:
+            return few
+        weighed = [self.weigh(found, setting) for setting in there]
+        decision = decide([each.chances for each in weighed], self.how_often, alpha)
+        share = _networks(there, weighed)
+        if self.about == "networks like these":
+            decision = _among_others(share, decision, self.how_often, alpha)
+        return Finding(
+            decision.verdict,
+            self._sentence(found, there, weighed, decision),
+            (
+                self._count(found, there, weighed),
+                *self._means(found, there, weighed),
+                share.number,
+                *self._details(found, there, weighed),
+            ),
+        )
+
+    def _sentence(
+        self,
+        found: Measures,
+        there: Sequence[Setting],
+        weighed: Sequence[Weighed],
+        decision: Decision,
+    ) -> str:
+        n, looks = len(there), sum(each.looks for each in weighed)
+        networks = len({setting.network for setting in there})
+        of = f"{networks} network{'s' * (networks != 1)}"
+        counted = f"in {looks} of {n} settings of {of}" if n != 1 else f"in the one setting of {of}"
+        if n == 1 and not looks:
+            counted = f"not {counted}"
+        sure = [
+            f"{count} beyond doubt" if kind else f"{count} certainly not"
+            for kind, count in ((1, decision.true), (0, decision.false))
+            if n > 1 and count
+        ]
+        open_ = n - decision.true - decision.false
+        if open_ > 0:
+            sure.append(f"{open_} open" if n > 1 else "the intervals overlap")
+        text = f"{self.saying(found)} {counted}" + f" ({', '.join(sure)})" * bool(sure)
+        if n > 1:
+            text += f"; asked is {_ASKED[self.how_often]}"
+        mean = next(iter(self._means(found, there, weighed)), None)
+        if mean is not None:
+            text += f". {mean.label[0].upper()}{mean.label[1:]}: {shown(mean)}"
+        return text + "."
+
+    def _count(
+        self, found: Measures, there: Sequence[Setting], weighed: Sequence[Weighed]
+    ) -> Number:
+        looks = sum(each.looks for each in weighed)
+        keys = _keys(found, [row for each in weighed for row in each.rows])
+        return Number("settings in which it is so", looks / len(there), unit="share", keys=keys)
+
+    def _means(
+        self, found: Measures, there: Sequence[Setting], weighed: Sequence[Weighed]
+    ) -> Iterator[Number]:
+        """The mean effect, every network counting once; its interval by the bootstrap over
+        networks (Efron 1979), so none for one network."""
+        if len(there) < 2:
+            return
+        log = weighed[0].effect.logarithmic
+        by_network: dict[str, list[float]] = {}
+        for setting, each in zip(there, weighed, strict=True):
+            value = math.log(each.effect.value) if log else each.effect.value
+            by_network.setdefault(setting.network, []).append(value)
+        means = np.array([np.mean(values) for values in by_network.values()])
+        low = high = NAN
+        if len(means) > 2:
+            draws = np.random.default_rng(0).choice(means, size=(_DRAWS, len(means))).mean(axis=1)
+            low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))
+        ends = [float(means.mean()), low, high]
+        value, low, high = (math.exp(end) for end in ends) if log else ends
+        label = f"{'geometric ' * log}mean of how many {self.effect_label()}"
+        yield Number(label, value, low, high, "×" if log else found.quantity.unit)
+
+    def _details(
+        self, found: Measures, there: Sequence[Setting], weighed: Sequence[Weighed]
+    ) -> Iterator[Number]:
+        for name, each in zip(names_of(there), weighed, strict=True):
+            effect = each.effect
+            unit = "×" if effect.logarithmic else found.quantity.unit
+            yield Number(name, effect.value, effect.low, effect.high, unit, _keys(found, each.rows))
+
+
+@dataclass(frozen=True)
+class _Share:
+    so: int
+    networks: int
+
+    @property
+    def number(self) -> Number:
+        from scipy.stats import binomtest
+
+        ends = binomtest(self.so, self.networks).proportion_ci(0.95, method="exact")
+        return Number(
+            "networks where it is so in most settings",
+            self.so / self.networks, float(ends.low), float(ends.high), "share",
+        )  # fmt: skip
+
+
+def _networks(there: Sequence[Setting], weighed: Sequence[Weighed]) -> _Share:
+    looks: dict[str, list[bool]] = {}
+    for setting, each in zip(there, weighed, strict=True):
+        looks.setdefault(setting.network, []).append(each.looks)
+    return _Share(sum(2 * sum(some) > len(some) for some in looks.values()), len(looks))
+
+
+def _among_others(share: _Share, decision: Decision, how_often: HowOften, alpha: float) -> Decision:
+    """By the exact binomial test over networks (the sign test where "generally" is asked)."""
+    from scipy.stats import binomtest
+
+    threshold = _SHARE[how_often]
+    more = binomtest(share.so, share.networks, threshold, alternative="greater").pvalue <= alpha
+    less = binomtest(share.so, share.networks, threshold, alternative="less").pvalue <= alpha
+    if how_often == "rarely":
+        more, less = less, more
+    word = HOLDS if more else CONTRADICTED if less else UNDECIDED
+    return Decision(word, decision.true, decision.false, decision.needed)
+
+
+def _keys(found: Measures, rows: Sequence[int]) -> tuple[str, ...]:
+    keys = found.cells.frame["key"]
+    return tuple(dict.fromkeys(str(keys.iat[row]) for row in rows))
+
+
+def shown(number: Number) -> str:
+    """``1.31× [1.20, 1.44]``, ``40 %``, ``1.8 points``."""
+    if number.unit == "share":
+        text = f"{number.value:.0%}"
+    elif number.unit == "×":
+        text = f"{number.value:.3g}×"
+    else:
+        text = f"{number.value:.3g} {number.unit}".rstrip()
+    if math.isnan(number.low) or math.isnan(number.high) or number.low == number.high:
+        return text
+    form = "{:.0%}" if number.unit == "share" else "{:.3g}"
+    return f"{text} [{form.format(number.low)}, {form.format(number.high)}]"

@@ -1,0 +1,87 @@
+"""Does changing one choice change which level of another is the best?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations, permutations
+from typing import Annotated
+
+import msgspec
+
+from dlas.analysis.claims.evidence import HowOften
+from dlas.analysis.claims.kinds.counted import Counted, Weighed
+from dlas.analysis.claims.kinds.faster import contest
+from dlas.analysis.claims.quantity import Measures
+from dlas.analysis.claims.select import Selector, short
+from dlas.analysis.claims.settings import Setting, Sides
+
+
+class Flip(Counted, frozen=True, kw_only=True):
+    """The best of ``levels`` is another one ``after`` than ``before``. It is so for sure only where
+    two levels change places with intervals that do not overlap; that it is not so, where one
+    level is the best on both sides. The effect is what the best level from before loses after."""
+
+    kind = "flip"
+
+    before: Selector
+    after: Selector
+    levels: Annotated[tuple[Selector, ...], msgspec.Meta(min_length=2)]
+    how_often: HowOften = "sometimes"
+
+    def selectors(self) -> Iterator[tuple[str, Selector]]:
+        yield "before", self.before
+        yield "after", self.after
+        for place, level in enumerate(self.levels):
+            yield f"levels[{place}]", level
+
+    def sides(self) -> Sides:
+        return {
+            f"{when} {place}": (selector, level)
+            for when, selector in (("before", self.before), ("after", self.after))
+            for place, level in enumerate(self.levels)
+        }
+
+    def weigh(self, found: Measures, setting: Setting) -> Weighed:
+        places = range(len(self.levels))
+        ahead: dict[tuple[str, int, int], Weighed] = {
+            (when, a, b): contest(
+                found, setting.sides[f"{when} {a}"], list(setting.sides[f"{when} {b}"]), 1.0
+            )
+            for when in ("before", "after")
+            for a, b in permutations(places, 2)
+        }
+        pairs = list(combinations(places, 2))
+        swapped = min(
+            max(ahead["before", a, b].chances[0], ahead["after", b, a].chances[0])
+            for a, b in permutations(places, 2)
+        )
+        same = min(
+            max(each.chances[0] for (_, first, _), each in ahead.items() if first == level)
+            for level in places
+        )
+        best = {when: self._best(found, setting, when) for when in ("before", "after")}
+        was, now = best["before"], best["after"]
+        shown = ahead["after", now, was] if was != now else ahead["after", *_first_two(now, places)]
+        rows = tuple(setting.sides[f"{w} {p}"][0] for w in best for p in sorted({was, now}))
+        return Weighed(
+            shown.effect,
+            (min(1.0, 2 * len(pairs) * swapped), min(1.0, len(self.levels) * same)),
+            was != now,
+            rows,
+        )
+
+    def _best(self, found: Measures, setting: Setting, when: str) -> int:
+        firsts = [setting.sides[f"{when} {place}"][0] for place in range(len(self.levels))]
+        return min(range(len(firsts)), key=lambda place: float(found.value[firsts[place]]))
+
+    def saying(self, found: Measures) -> str:
+        levels = ", ".join(f"({short(level)})" for level in self.levels)
+        change = f"from ({short(self.before)}) to ({short(self.after)})"
+        return f"Going {change}, the best of {levels} changes"
+
+    def effect_label(self) -> str:
+        return "times the best one is ahead afterwards"
+
+
+def _first_two(best: int, places: range) -> tuple[int, int]:
+    return best, next(place for place in places if place != best)

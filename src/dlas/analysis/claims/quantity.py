@@ -1,0 +1,215 @@
+"""What is compared: a column, or one derived from it, with an interval for every stack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlas.analysis.claims.cells import Cells
+from dlas.analysis.claims.evidence import Effect
+from dlas.analysis.intervals import wilson
+from dlas.measure.statistics import paired_ratio
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+_MOST_IMAGES = 100_000
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """``less``: what having less of it is called. ``ratio`` quantities are positive and compared
+    by their ratio, ``difference`` ones by their difference in ``unit``."""
+
+    name: str
+    unit: str
+    less: str
+    scale: Literal["ratio", "difference"]
+    estimate: Callable[[pd.DataFrame], tuple[Floats, Floats, Floats]]
+    timed: bool = False
+    #: What samples are multiplied by, where they are in another unit than the quantity.
+    factor: str = ""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """A quantity of every row: value, and ends of its 95 % interval; NaN where unknown."""
+
+    quantity: Quantity
+    cells: Cells
+    value: Floats
+    low: Floats
+    high: Floats
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        known = np.isfinite(self.value)
+        return known & (self.value > 0) if self.quantity.scale == "ratio" else known
+
+    def compare(self, row: int, other: int) -> Effect:
+        """How much more the other has: a ratio, or a difference. Stacks timed side by side are
+        compared round by round; others by the far ends of their intervals."""
+        if self.quantity.scale == "difference":
+            value = self.value[other] - self.value[row]
+            down = math.hypot(self.value[other] - self.low[other], self.high[row] - self.value[row])
+            up = math.hypot(self.high[other] - self.value[other], self.value[row] - self.low[row])
+            return Effect(float(value), float(value - down), float(value + up))
+        if self.quantity.timed:
+            paired = self._paired(row, other)
+            if paired is not None:
+                return paired
+        return Effect.ratio(
+            float(self.value[other] / self.value[row]),
+            float(self.low[other] / self.high[row]),
+            float(self.high[other] / self.low[row]),
+        )
+
+    def _paired(self, row: int, other: int) -> Effect | None:
+        frame, samples = self.cells.frame, self.cells.samples
+        groups, keys = self.cells.groups, self.cells.keys
+        mine, its = samples.get(keys[row]), samples.get(keys[other])
+        if mine is None or its is None or not groups[row] or groups[row] != groups[other]:
+            return None
+        if len(mine) != len(its) or not len(mine):
+            return None
+        found = paired_ratio(its, mine)
+        if found.low is None or found.high is None:
+            return None
+        scale = 1.0
+        if self.quantity.factor:
+            factors = frame[self.quantity.factor].to_numpy(dtype=np.float64)
+            scale = float(factors[other] / factors[row])
+        return Effect.ratio(found.value * scale, found.low * scale, found.high * scale)
+
+
+def measures(cells: Cells, name: str) -> Measures:
+    quantity = QUANTITIES[name]
+    return Measures(quantity, cells, *quantity.estimate(cells.frame))
+
+
+def _exact(column: str) -> Callable[[pd.DataFrame], tuple[Floats, Floats, Floats]]:
+    def estimate(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+        values = frame[column].to_numpy(dtype=np.float64)
+        return values, values, values
+
+    return estimate
+
+
+def _unsure(column: str) -> Callable[[pd.DataFrame], tuple[Floats, Floats, Floats]]:
+    """Measured once: no interval, so nothing can be decided by it."""
+
+    def estimate(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+        values = frame[column].to_numpy(dtype=np.float64)
+        return values, np.full_like(values, np.nan), np.full_like(values, np.nan)
+
+    return estimate
+
+
+def _latency(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+    value, low, high = (
+        frame[c].to_numpy(dtype=np.float64)
+        for c in ("latency_s", "latency_low_s", "latency_high_s")
+    )
+    return value, low, high
+
+
+def _promised(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+    promised = frame["promised_speedup"].to_numpy(dtype=np.float64)
+    value, low, high = _latency(frame)
+    return value * promised, low * promised, high * promised
+
+
+def _accuracy(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+    return _scored(frame, "accuracy")
+
+
+def _baseline(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+    return _scored(frame, "baseline_accuracy")
+
+
+def _scored(frame: pd.DataFrame, column: str) -> tuple[Floats, Floats, Floats]:
+    """In points. Wilson's interval over the test images."""
+    values = frame[column].to_numpy(dtype=np.float64)
+    images = test_images(frame)
+    ends = [
+        wilson(float(v), int(n)) if math.isfinite(v) and 0 <= v <= 1 else (math.nan, math.nan)
+        for v, n in zip(values, images, strict=True)
+    ]
+    low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).T
+    return 100 * values, 100 * low, 100 * high
+
+
+def _loss(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+    """Points lost. The two accuracies are of the same images, so their difference is surer than
+    that of independent shares, whose interval this is (Newcombe 1998, method 10)."""
+    after, after_low, after_high = _accuracy(frame)
+    before, before_low, before_high = _baseline(frame)
+    lost = before - after
+    same = lost == 0  # nothing was changed: no image can be labelled otherwise
+    plain = (frame["compression"] == "none").to_numpy() & same
+    down = np.where(plain, 0.0, np.hypot(before - before_low, after_high - after))
+    up = np.where(plain, 0.0, np.hypot(before_high - before, after - after_low))
+    return lost, lost - down, lost + up
+
+
+def _kept(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+    lost, low, high = _loss(frame)
+    return -lost, -high, -low
+
+
+def test_images(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """(rows,) images behind the accuracies of each row's data set: told by the frame's
+    ``test_images``, else the fewest of which all its accuracies are whole shares. Where that is
+    too few, intervals are too wide, never too narrow."""
+    told = frame.get("test_images")
+    found = np.ones(len(frame), dtype=np.int64)
+    for _, rows in frame.groupby("dataset", sort=False, dropna=False).indices.items():
+        some = frame.iloc[rows]
+        if told is not None and (told.iloc[rows] > 0).any():
+            found[rows] = int(told.iloc[rows].max())
+            continue
+        shares = some[["accuracy", "baseline_accuracy"]].to_numpy(dtype=np.float64).ravel()
+        fewest = 1
+        for share in np.unique(shares[np.isfinite(shares)]):
+            share_of = Fraction(float(share)).limit_denominator(_MOST_IMAGES).denominator
+            together = math.lcm(fewest, share_of)
+            fewest = together if together <= _MOST_IMAGES else max(fewest, share_of)
+        found[rows] = fewest
+    return found
+
+
+def _table(*quantities: Quantity) -> dict[str, Quantity]:
+    return {quantity.name: quantity for quantity in quantities}
+
+
+#: What tests may compare. Counts and file sizes are exact; ``peak_bytes`` counts as exact too,
+#: since it is one number per measurement; ``first_run_s`` and ``energy_j`` were measured once,
+#: so they are shown but decide nothing.
+QUANTITIES = _table(
+    Quantity("latency_s", "s", "faster", "ratio", _latency, timed=True),
+    Quantity(
+        "promised_latency_s", "s", "nearer to its promise", "ratio", _promised,
+        timed=True, factor="promised_speedup",
+    ),
+    Quantity("first_run_s", "s", "faster at first", "ratio", _unsure("first_run_s")),
+    Quantity("energy_j", "J", "more frugal", "ratio", _unsure("energy_j")),
+    Quantity("compile_s", "s", "faster to compile", "ratio", _unsure("compile_s")),
+    Quantity("peak_bytes", "bytes", "smaller in memory", "ratio", _exact("peak_bytes")),
+    Quantity("size_bytes", "bytes", "smaller", "ratio", _exact("size_bytes")),
+    Quantity("sparse_bytes", "bytes", "smaller", "ratio", _exact("sparse_bytes")),
+    Quantity("macs", "MACs", "less work", "ratio", _exact("macs")),
+    Quantity("effective_macs", "MACs", "less work", "ratio", _exact("effective_macs")),
+    Quantity("parameters", "numbers", "smaller", "ratio", _exact("parameters")),
+    Quantity("nonzeros", "numbers", "smaller", "ratio", _exact("nonzeros")),
+    Quantity("accuracy", "points", "less accurate", "difference", _accuracy),
+    Quantity("baseline_accuracy", "points", "less accurate", "difference", _baseline),
+    Quantity("accuracy_loss", "points", "less harmed", "difference", _loss),
+    Quantity("accuracy_kept", "points", "more harmed", "difference", _kept),
+)  # fmt: skip
