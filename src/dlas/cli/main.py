@@ -15,6 +15,7 @@ from dlas.cli.explain import explain
 from dlas.cli.explain_speedup import explain_speedup
 from dlas.cli.list import list_members
 from dlas.cli.plan import plan
+from dlas.cli.profile import profile
 from dlas.cli.report import report
 from dlas.cli.run import run
 from dlas.cli.sensitivity import sensitivity
@@ -40,6 +41,7 @@ app.command()(report)
 app.command("list")(list_members)
 app.command()(explain)
 app.command("explain-speedup")(explain_speedup)
+app.command()(profile)
 app.command()(sensitivity)
 app.command()(doctor)
 app.add_typer(bench)
