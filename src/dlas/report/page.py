@@ -46,8 +46,9 @@ STYLES = (
     "narrow.css",
 )  # fmt: skip
 SCRIPTS = (
-    "study.js", "evidence.js", "scatter.js", "matrix.js", "table.js", "interactions.js", "page.js",
-    "claims.js", "stack.js", "export.js",
+    "study.js", "evidence.js", "filter.js", "scatter.js", "matrix.js", "table.js",
+    "interactions.js", "histogram.js", "profile.js", "diff.js", "stack.js", "page.js", "claims.js",
+    "export.js",
 )  # fmt: skip
 
 

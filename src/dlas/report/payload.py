@@ -1,28 +1,33 @@
-"""The data inside the page: every stack once, by column, each distinct text once."""
+"""The data inside the page: every stack once, by column, each distinct text once; what a single
+stack is looked at by (its samples and its profile) as small as it goes."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from dlas.analysis.intervals import wilson
-from dlas.analysis.pareto import front_of
 from dlas.analysis.speedup import promised_and_measured
+from dlas.report.compact import Samples, coded_layers, coded_samples
+from dlas.report.info import ReportInfo
 from dlas.report.quantities import QUANTITIES
-from dlas.report.rows import NUMBERS, STATUS_WORDS, TEXTS, measured, tasks
+from dlas.report.rows import NUMBERS, STATUS_WORDS, TEXTS
 from dlas.store.schema import RESULTS
 
 #: What accuracy may be set against besides latency; those without a number are left out.
 COSTS = ("size_bytes", "sparse_bytes", "peak_bytes", "effective_macs", "energy_j")
 
 
-def payload(frame: pd.DataFrame, test_images: Mapping[str, int]) -> dict[str, Any]:
-    """All that the script needs, from a frame of ``rows.ready``."""
+def payload(
+    frame: pd.DataFrame, info: ReportInfo, samples_s: Samples | None = None
+) -> dict[str, Any]:
+    """All that the script needs, from a frame of ``rows.ready``; samples by the stack's key."""
+    keys, test_images = list(frame["key"]), info.test_images
     compared = promised_and_measured(frame).reindex(frame.index)
     intervals = [
         wilson(accuracy, test_images[dataset])
@@ -45,9 +50,9 @@ def payload(frame: pd.DataFrame, test_images: Mapping[str, int]) -> dict[str, An
         "quantities": {name: asdict(quantity) for name, quantity in QUANTITIES.items()},
         "words": STATUS_WORDS,
         "costs": costs,
-        "fronts": {
-            task: {cost: _front(group, cost) for cost in costs} for task, group in tasks(frame)
-        },
+        "samples": coded_samples(keys, samples_s or {}),
+        "warmups": [_numbers(info.warmups_s.get(key, ())) for key in keys],
+        "layers": coded_layers(keys, info.layers),
     }
 
 
@@ -55,10 +60,6 @@ def script_json(value: Any) -> str:
     """JSON that is safe inside a script element: no ``<`` can end it or open another."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _front(task: pd.DataFrame, cost: str) -> list[int]:
-    return [int(i) for i in front_of(measured(task), [cost], ["accuracy"]).index]
 
 
 def _coded(values: pd.Series) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 // Every combination: networks × optimizations down, systems and algorithms across. A cell without
 // a number holds the word for what happened, and its sentence.
-function matrix(place, rows) {
+// ``rows`` are shown; those of ``all`` that are left out by the filter are in the study nevertheless.
+function matrix(place, rows, all) {
   if (!rows.length) {
-    place.replaceChildren(element("p", { class: "note" }, "This study has no stacks."));
+    const nothing = all.length ? NOTHING_PASSES : "This study has no stacks.";
+    place.replaceChildren(element("p", { class: "note" }, nothing));
     return;
   }
   const engines = distinct("engine", rows);
   const cells = new Map();
+  const nameOf = (row) => [texts.model[row], texts.optimizations[row], texts.engine[row]].join("\n");
+  const inStudy = new Set(all.map(nameOf));
   for (const row of rows) {
-    const key = [texts.model[row], texts.optimizations[row], texts.engine[row]].join("\n");
+    const key = nameOf(row);
     cells.set(key, [...(cells.get(key) ?? []), row].sort(byLatency));
   }
   const head = element("tr", {}, element("th", { scope: "col" }, "Optimization"),
@@ -24,8 +28,10 @@ function matrix(place, rows) {
     group.append(element("th", { scope: "rowgroup", colspan: engines.length + 2 }, model));
     const body = element("tbody", {}, group);
     for (const optimizations of distinct("optimizations", own)) {
-      const line = engines.map((engine) =>
-        cell(cells.get([model, optimizations, engine].join("\n")), shade));
+      const line = engines.map((engine) => {
+        const name = [model, optimizations, engine].join("\n");
+        return cell(cells.get(name), shade, inStudy.has(name) ? LEFT_OUT : NOT_IN_STUDY);
+      });
       const accuracy = element("td", { class: "plain" }, accuracies(own, optimizations));
       body.append(element("tr", {}, element("th", { scope: "row" }, optimizations), accuracy, ...line));
       lines.push(...line);
@@ -60,15 +66,16 @@ function accuracies(rows, optimizations) {
 }
 
 const NOT_IN_STUDY = "This combination is not part of the study.";
+const LEFT_OUT = "This combination is left out by the filter.";
 function tell(target) {
-  if (target.dataset.row === undefined) sayTip(NOT_IN_STUDY, target);
+  if (target.dataset.row === undefined) sayTip(target.getAttribute("aria-label"), target);
   else showTip(Number(target.dataset.row), target, target.dataset.more ? [target.dataset.more] : []);
 }
 
 // Stacks alike in model, optimization and engine share a cell: the fastest stands for them.
-function cell(found, shade) {
+function cell(found, shade, absence) {
   const at = { tabindex: -1 };
-  if (!found) return element("td", { ...at, class: "missing", "aria-label": NOT_IN_STUDY }, "·");
+  if (!found) return element("td", { ...at, class: "missing", "aria-label": absence }, "·");
   const row = found[0];
   const more = found.length > 1 ? `${found.length - 1} more of this name in the table` : null;
   Object.assign(at, { "data-row": row, "data-more": more, "aria-label": spoken(row) });

@@ -8,6 +8,7 @@ const chosen = {
   cost: data.costs[1] ?? data.costs[0],
   hidden: new Set(),
 };
+const NOTHING_PASSES = "The filter leaves out every stack of this task.";
 const hiddenKey = (field, value) => `${field}\n${value}`;
 
 function look(row) {
@@ -36,39 +37,52 @@ function visible(row) {
 }
 function draw() {
   hideTip();
-  const task = stacks.filter((row) => texts.task[row] === chosen.task);
+  const all = stacks.filter((row) => texts.task[row] === chosen.task);
+  const task = all.filter((row) => passes[row]);
   const ok = task.filter((row) => texts.status[row] === "ok");
-  drawCost("latency-plot", "latency_s", ok, task.length, {
+  drawCost("latency-plot", "latency_s", ok, all.length, task.length, {
     low: numbers.latency_low_s, high: numbers.latency_high_s,
   });
-  if (data.costs.length > 1) drawCost("cost-plot", chosen.cost, ok, task.length, {});
+  if (data.costs.length > 1) drawCost("cost-plot", chosen.cost, ok, all.length, task.length, {});
   drawPromise(ok.filter((row) => texts.optimizations[row] !== "none"));
-  matrix(byId("matrix"), task);
+  matrix(byId("matrix"), task, all);
   drawMap();
+  paintMarks();
 }
+// The task shown is one that has stacks to show.
+function showTaskOf(row) {
+  chosen.task = texts.task[row];
+  if (byId("task")) byId("task").value = chosen.task;
+}
+document.addEventListener("filter", () => {
+  const rows = shownRows();
+  if (rows.length && !rows.some((row) => texts.task[row] === chosen.task)) showTaskOf(rows[0]);
+  draw();
+});
 document.addEventListener("evidence", () => {
   const [first] = evidence.rows;
   if (known(first) && !stacks.some((row) => evidence.rows.has(row) && texts.task[row] === chosen.task)) {
-    chosen.task = texts.task[first];
-    if (byId("task")) byId("task").value = chosen.task;
+    showTaskOf(first);
   }
   draw();
 });
 
-function drawCost(id, cost, rows, total, ends) {
+// Of ``all`` stacks of the task, ``passed`` pass the filter, of which ``rows`` were measured.
+function drawCost(id, cost, rows, all, passed, ends) {
   const { label, unit } = data.quantities[cost];
-  const front = alike(data.fronts[chosen.task]?.[cost] ?? [], cost);
+  const front = alike(frontOf(rows, cost), cost);
   const result = scatter(byId(id).querySelector(".canvas"), {
     x: axis(cost, `← ${label}, ${unit} (log scale)`, { log: true, ...ends }),
     y: accuracyAxis, rows, visible, front, look,
     label: `Accuracy against ${label.toLowerCase()}; move between stacks with the arrow keys`,
-    nothing: `No stack has both an accuracy and a ${label.toLowerCase()}, so there is nothing to draw.`,
+    nothing: passed ? `No stack has both an accuracy and a ${label.toLowerCase()}, so there is nothing to draw.` : NOTHING_PASSES,
   });
   byId(id).querySelector(".aside").hidden = !front.length;
   byId(id).querySelector(".front").replaceChildren(...front.map((group) => frontItem(group, cost)));
-  const absent = total - rows.length;
+  const absent = passed - rows.length;
   caption(id, rows, result, [
-    `Drawn: ${result.drawn.length} of ${count(total)}.`,
+    `Drawn: ${result.drawn.length} of ${count(all)}.`,
+    passed < all ? `${all - passed} are left out by the filter; the front is of those left in.` : "",
     absent ? `${absent} have no measurement; each reason stands under Every combination.` : "",
   ], "lack one of the two numbers");
 }
@@ -85,6 +99,19 @@ function caption(id, rows, { drawn, lower }, sentences, lack) {
   ].filter(Boolean).join(" ");
 }
 
+// What no other stack beats in both: at most the cost, at least the accuracy, and better in one.
+function frontOf(rows, cost) {
+  const [costs, accuracies] = [numbers[cost], numbers.accuracy];
+  const held = rows.filter((row) => [costs, accuracies, numbers.latency_s].every((values) => known(values[row])));
+  held.sort((a, b) => costs[a] - costs[b] || accuracies[b] - accuracies[a] || a - b);
+  let last = null;
+  return held.filter((row) => {
+    const equal = last !== null && costs[row] === costs[last] && accuracies[row] === accuracies[last];
+    const on = last === null || equal || accuracies[row] > accuracies[last];
+    if (on) last = row;
+    return on;
+  });
+}
 // Stacks of the front at one place stand together: systems that run the same file share its size.
 function alike(front, cost) {
   const groups = new Map();
@@ -116,7 +143,7 @@ function drawPromise(rows) {
     }),
     rows, visible, front: [], look, diagonal: true,
     label: "Measured against promised speedup; move between stacks with the arrow keys",
-    nothing: "No stack has both a promised and a measured speedup, so there is nothing to draw.",
+    nothing: shownRows().length ? "No stack has both a promised and a measured speedup, so there is nothing to draw." : NOTHING_PASSES,
   });
   caption("promise-plot", rows, result, [
     `Drawn, in the colours and shapes from above: ${result.drawn.length} of ${count(rows.length)} measured with optimizations.`,
@@ -175,8 +202,11 @@ choose("colour", Object.entries(FIELDS), restyle);
 choose("shape", Object.entries(FIELDS), restyle);
 choose("cost", data.costs.slice(1).map((name) => [name, data.quantities[name].label.toLowerCase()]), draw);
 if (data.costs.length < 2) byId("cost-plot").remove();
-restyle();
+drawLegend();
 stackTable();
+drawFilter();
+drawMarking();
+readAddress();
 for (const card of document.querySelectorAll(".card, .front")) {
   card.addEventListener("pointerover", (event) => light(event.target.closest("[data-row]")));
   card.addEventListener("pointerleave", hideTip);
@@ -192,5 +222,5 @@ let width = window.innerWidth;
 window.addEventListener("resize", () => {
   if (window.innerWidth === width) return;
   width = window.innerWidth;
-  requestAnimationFrame(draw);
+  requestAnimationFrame(() => { draw(); drawRuns(); });
 });

@@ -116,7 +116,7 @@ function drawMark(row, [left, top], { colour, shape, hollow }) {
     {
       class: `mark${hollow ? " hollow" : ""}${baseline ? " baseline" : ""}${evidence.rows.has(row) ? " evidence" : ""}`,
       transform: `translate(${left.toFixed(1)},${top.toFixed(1)})`,
-      "data-row": row, tabindex: -1, role: "img", "aria-label": spoken(row),
+      "data-row": row, tabindex: -1, role: "button", "aria-pressed": "false", "aria-label": spoken(row),
     },
     drawing("circle", { class: "halo", r: 11 }),
     evidence.rows.has(row) ? drawing("circle", { class: "ring", r: 9 }) : null,

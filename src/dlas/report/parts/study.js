@@ -10,7 +10,8 @@ const numbers = data.numbers;
 
 const byId = (id) => document.getElementById(id);
 const distinct = (name, rows = stacks) => [...new Set(rows.map((row) => texts[name][row]))];
-const count = (many) => `${many} ${many === 1 ? "stack" : "stacks"}`;
+const plural = (many, noun) => `${whole.format(many)} ${noun}${many === 1 ? "" : "s"}`;
+const count = (many) => plural(many, "stack");
 const known = (value) => value !== null && value !== undefined;
 
 // Elements are made, never parsed from text, so no name in the data can become markup.
@@ -35,6 +36,7 @@ function digits(value) {
   if (size >= 100 || value === 0) return whole.format(value);
   return size >= 10 ? value.toFixed(1) : size >= 1 ? value.toFixed(2) : value.toPrecision(3);
 }
+const times = (ratio) => `${ratio < 10 ? ratio.toFixed(2) : digits(ratio)}×`;
 function shown(name, value) {
   return known(value) ? digits(value * data.quantities[name].factor) : "–";
 }

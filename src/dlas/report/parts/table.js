@@ -1,4 +1,4 @@
-// All stacks: sorted by any column, filtered by text and by layer, copied out as CSV.
+// All stacks that pass the filter: sorted by any column, copied out as CSV.
 const LAYERS = [
   ["dataset", "Data set"],
   ["model", "Model"],
@@ -12,20 +12,7 @@ const LAYERS = [
 function stackTable() {
   const table = byId("table");
   const columns = tableColumns();
-  const choices = {};
   let sorted = { column: columns.find((column) => column.name === "latency_s"), sign: 1 };
-
-  for (const [name, label] of [...LAYERS, ["status", "State"]]) {
-    const values = distinct(name);
-    if (values.length < 2) continue;
-    const select = element("select", { "data-field": name }, element("option", { value: "" }, "all"));
-    for (const value of values) {
-      select.append(element("option", { value }, name === "status" ? data.words[value] ?? value : value));
-    }
-    choices[name] = select;
-    select.addEventListener("change", fill);
-    byId("filters").append(element("label", {}, label, select));
-  }
 
   const heads = new Map();
   for (const column of columns) {
@@ -39,19 +26,18 @@ function stackTable() {
     heads.set(column, element("th", { scope: "col", class: kind, "data-column": column.name }, button));
   }
   const body = element("tbody");
-  table.append(element("thead", {}, element("tr", {}, ...heads.values())), body);
-  const searched = stacks.map((row) =>
-    [...LAYERS.map(([name]) => texts[name][row]), data.words[texts.status[row]], remarks(row).join(" ")]
-      .join(" ").toLowerCase());
+  const marks = element("th", { scope: "col" }, element("span", { class: "unseen" }, "Mark"));
+  table.append(element("thead", {}, element("tr", {}, marks, ...heads.values())), body);
+  const lines = new Map(); // made once: only their order and number change
 
   function chosen() {
-    const words = byId("find").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows = stacks.filter((row) =>
-      (!evidence.rows.size || evidence.rows.has(row)) &&
-      words.every((word) => searched[row].includes(word)) &&
-      Object.entries(choices).every(([name, { value }]) => !value || texts[name][row] === value));
+    const rows = shownRows().filter((row) => !evidence.rows.size || evidence.rows.has(row));
     const key = sorted.column.value ?? sorted.column.text;
     return rows.sort((a, b) => compare(key(a), key(b), sorted.sign) || a - b);
+  }
+  function line(row) {
+    if (!lines.has(row)) lines.set(row, tableRow(row, columns));
+    return lines.get(row);
   }
   function fill() {
     const rows = chosen();
@@ -59,18 +45,15 @@ function stackTable() {
       if (column !== sorted.column) head.removeAttribute("aria-sort");
       else head.setAttribute("aria-sort", sorted.sign > 0 ? "ascending" : "descending");
     }
-    body.replaceChildren(...rows.map((row) => tableRow(row, columns)));
+    body.replaceChildren(...rows.map(line));
+    walkTo(body.firstElementChild);
     byId("shown").textContent = data.count
-      ? `Shown: ${rows.length} of ${count(data.count)}. The CSV holds those shown here, in base units (s, bytes, shares).`
+      ? `Shown: ${whole.format(rows.length)} of ${count(data.count)}. The CSV holds those shown here, in base units (s, bytes, shares).`
       : "This study has no stacks.";
   }
 
-  byId("find").addEventListener("input", fill);
-  document.addEventListener("evidence", () => {
-    byId("find").value = "";
-    for (const select of Object.values(choices)) select.value = "";
-    fill();
-  });
+  document.addEventListener("filter", fill);
+  document.addEventListener("evidence", fill);
   byId("evidence").querySelector("button").addEventListener("click", () => showEvidence([], null));
   byId("copy").addEventListener("click", async ({ target }) => {
     try {
@@ -84,7 +67,26 @@ function stackTable() {
   byId("download").addEventListener("click", ({ currentTarget }) => {
     currentTarget.href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv(chosen()))}`;
   });
-  fill();
+  body.addEventListener("keydown", (event) => {
+    const at = event.target.closest("tr");
+    const next = {
+      ArrowDown: at.nextElementSibling, ArrowUp: at.previousElementSibling,
+      Home: body.firstElementChild, End: body.lastElementChild,
+    }[event.key];
+    if (!next) return;
+    event.preventDefault();
+    walkTo(next).focus();
+  });
+  body.addEventListener("focusin", (event) => walkTo(event.target.closest("tr")));
+}
+
+// One tab stop for all rows: the button that marks the stack.
+let stop = null;
+function walkTo(line) {
+  if (stop) stop.tabIndex = -1;
+  stop = line?.querySelector(".marker");
+  if (stop) stop.tabIndex = 0;
+  return stop;
 }
 
 // Columns nobody filled are left out; so are layers in which the study has one choice only.
@@ -117,6 +119,10 @@ function notesOf(row) {
 
 function tableRow(row, columns) {
   const line = element("tr", { "data-row": row, class: texts.status[row] === "ok" ? null : "absent" });
+  const marker = element("button", {
+    type: "button", class: "marker", tabindex: -1, "aria-pressed": "false", "aria-label": `Mark ${stackName(row)}`,
+  });
+  line.append(element("td", {}, marker));
   for (const { name, value, text } of columns) {
     line.append(element("td", { class: value ? "number" : name === "notes" ? "reason" : null }, text(row)));
   }
