@@ -25,7 +25,7 @@ BAR = 16
 
 def profile(
     stack: StackKey,
-    layers: Annotated[bool, typer.Option(help="Every row, small ones too.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Every row, small ones too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
     store: StoreOption = None,
 ) -> None:

@@ -17,6 +17,7 @@ from dlas.measure import conditions as c
 from dlas.measure.protocol import Protocol
 from dlas.node import Node
 from dlas.report.info import Conditions, Dropped, Machine, ReportInfo
+from dlas.report.profiled import layer_bars
 from dlas.store.results import Measured
 from dlas.store.store import Store
 from dlas.store.tables import studies
@@ -30,7 +31,8 @@ def gather_info(store: Store, study: str) -> ReportInfo:
     keys = [member["key"] for member in members]
     nodes = store.results.nodes(keys)
     leaves = [nodes[key] for key in keys]
-    measured = [m for many in store.results.observations(keys).values() for m in many[-1:]]
+    last = {key: many[-1] for key, many in store.results.observations(keys).items()}
+    measured = list(last.values())
     with store.results.engine.connect() as connection:
         row = connection.execute(sa.select(studies).where(studies.c.name == study)).one()
     return ReportInfo(
@@ -48,6 +50,7 @@ def gather_info(store: Store, study: str) -> ReportInfo:
         dropped=tuple(Dropped(count, sentence) for sentence, count in row.spec["dropped"].items()),
         energy=_energy(measured),
         choices=dict(_choices(store, keys, nodes)),
+        layers=dict(layer_bars(store, nodes, last)),
     )
 
 
