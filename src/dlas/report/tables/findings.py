@@ -1,0 +1,55 @@
+"""What the analysis found: verdicts of claims, explained variance, flips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dlas.analysis.claims import judge, published
+from dlas.analysis.interactions import understand
+from dlas.report.tables.table import Table
+from dlas.store.archive import StudyResults
+
+
+def verdicts(found: Sequence[StudyResults], only: str = "dlas.") -> Table:
+    """Of the published claims whose names start with ``only``: the verdict and why."""
+    claims = [claim for claim in published() if claim.id.startswith(only)]
+    frame, samples = _joined(found)
+    rows = [
+        [
+            each.claim.id.removeprefix("dlas."),
+            each.claim.title,
+            f"**{each.verdict}**",
+            each.sentence,
+        ]
+        for each in judge(claims, frame, samples)
+    ]
+    return Table(["Claim", "Says", "Verdict", "Why"], rows, texts=4)
+
+
+def effects(found: Sequence[StudyResults], quantity: str = "latency_s") -> Table:
+    """The share of the variance of log latency, or another quantity, that each choice and each pair
+    of choices explains, most first."""
+    known = [e for e in understand(*_joined(found)).effects if e.quantity == quantity]
+    rows = [
+        [" × ".join(e.factors), f"{100 * e.share:.1f}", f"{100 * e.low:.1f}–{100 * e.high:.1f}"]
+        for e in sorted(known, key=lambda e: -e.share)
+    ]
+    return Table(["Choice", "Share, %", "95 % interval"], rows)
+
+
+def flips(found: Sequence[StudyResults], most: str = "20") -> Table:
+    """The changes of the best choice where only one other choice changes, those that cost most
+    first."""
+    known = understand(*_joined(found)).flips
+    rows = [[flip.sentence] for flip in known[: int(most)]]
+    more = len(known) - len(rows)
+    return Table(["Flip"], rows, notes=[f"And {more} more." if more > 0 else ""])
+
+
+def _joined(found: Sequence[StudyResults]) -> tuple[pd.DataFrame, dict[str, NDArray[np.float64]]]:
+    frame = pd.concat([each.frame for each in found], ignore_index=True)
+    return frame, {key: s for each in found for key, s in each.samples.items()}

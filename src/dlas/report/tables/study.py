@@ -1,0 +1,54 @@
+"""What was run where, and the cells without a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dlas.report.quantities import count
+from dlas.report.rows import STATUS_WORDS, absences, ready
+from dlas.report.tables.table import Table
+from dlas.store.archive import StudyResults
+
+
+def studies(found: Sequence[StudyResults]) -> Table:
+    """A row per study: its machine, when it was measured, and how its stacks ended."""
+    rows = []
+    for each in found:
+        frame = ready(each.frame)
+        timed = frame[frame["taken_at"] != ""]["taken_at"]
+        ends = frame["status"].value_counts()
+        said = ", ".join(f"{n} {STATUS_WORDS.get(str(s), str(s))}" for s, n in ends.items())
+        when = f"{timed.min()[:10]}" if len(timed) else "never"
+        machines = "; ".join(m for m in frame["machine"].unique() if m) or "none"
+        rows.append([each.study, machines, when, count(len(frame), "stack") + f": {said}"])
+    return Table(["Study", "Machine", "Measured on", "Stacks"], rows, texts=4)
+
+
+def holes(found: Sequence[StudyResults]) -> Table:
+    """Every stack without a number, gathered by the sentence that says why."""
+    frame = ready(pd.concat([each.frame for each in found], ignore_index=True))
+    rows = [
+        [
+            absence["word"],
+            str(len(absence["rows"])),
+            _named(frame.loc[absence["rows"]]),
+            absence["sentence"],
+        ]
+        for absence in absences(frame)
+    ]
+    nothing = "" if rows else "Every stack was measured."
+    return Table(["How it ended", "Stacks", "Which", "Why"], rows, texts=4, notes=[nothing])
+
+
+def _named(stacks: pd.DataFrame) -> str:
+    """The choices that these stacks have, by field; those of which there are many are counted."""
+    parts = []
+    for column in ("network", "compression", "primitive", "software", "tuning", "threads"):
+        values = list(dict.fromkeys(str(v).removesuffix(".0") for v in stacks[column]))
+        if column == "threads":
+            values = [] if values == ["1"] else [f"{v} threads" for v in values]
+        if values and values != ["none"] and values != ["vendor"]:
+            parts.append(", ".join(values) if len(values) <= 4 else f"{len(values)} {column}s")
+    return " · ".join(parts)
