@@ -20,6 +20,7 @@ from dlas.cli.report import report
 from dlas.cli.run import run
 from dlas.cli.sensitivity import sensitivity
 from dlas.cli.show import show
+from dlas.cli.tables import tables
 from dlas.cli.tuning import app as tuning
 from dlas.cli.watch import watch
 from dlas.errors import DlasError
@@ -38,6 +39,7 @@ app.command()(plan)
 app.command()(show)
 app.command()(compare)
 app.command()(report)
+app.command()(tables)
 app.command("list")(list_members)
 app.command()(explain)
 app.command("explain-speedup")(explain_speedup)
