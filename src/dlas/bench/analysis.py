@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import sqlalchemy as sa
 
+from dlas.layer import LAYERS
 from dlas.measure.conditions import Conditions
 from dlas.measure.observation import Observation
 from dlas.measure.protocol import LayerTime, Protocol
@@ -22,6 +23,8 @@ from dlas.store.results import Results
 from dlas.study.space import Study
 
 STUDY = "made-up"
+#: Keys are random, so that what is added goes everywhere: pages are kept until many have changed.
+_QUICKLY = ("cache_size=-1500000", "wal_autocheckpoint=250000")
 _WHEN = "2026-01-31T12:00:00+00:00"
 #: (spec, MACs, parameters, accuracy)
 _MODELS: Sequence[tuple[dict[str, Any], float, float, float]] = (
@@ -76,100 +79,105 @@ def fill(
 ) -> None:
     """Record the study as if it had been run: some stacks refused, some failed, the others with so
     many samples and a profile of so many layers."""
-    rows = _Rows(samples, layers, np.random.default_rng(seed))
-    with results.engine.begin() as connection:
-        for table, found in rows.of(made_up, lambda key: key).items():
-            _insert(connection, table, found)
+    rows = _Rows(made_up, samples, layers, seed)
+    _insert(results, rows.of(made_up.name, lambda key: key, shared=False))
 
 
 def fill_many(results: Results, count: int, samples: int = 20, seed: int = 0) -> Iterator[str]:
     """Record ``count`` studies of 2,016 stacks each, which share all but executables and
     measurements; the name of each as soon as it is there."""
-    made_up = study()
-    rows = _Rows(samples, 0, np.random.default_rng(seed))
+    rows = _Rows(study(), samples, 0, seed)
     for number in range(count):
         name = f"{STUDY}-{number}"
 
         def renamed(key: str, prefix: str = f"{name} ") -> str:
             return hashlib.sha256(f"{prefix}{key}".encode()).hexdigest()
 
-        with results.engine.begin() as connection:
-            for table, found in rows.of(made_up, renamed, name, shared=number > 0).items():
-                _insert(connection, table, found)
+        _insert(results, rows.of(name, renamed, shared=number > 0))
         yield name
+
+
+class _Made(NamedTuple):
+    """A stack as every study has it. ``numbers``: by layer; ``middle_s``: its latency."""
+
+    chain: Sequence[Node]
+    spec: dict[str, Any]
+    labels: dict[str, str]
+    numbers: dict[str, dict[str, float]]
+    middle_s: float
+    record: dict[str, Any]
 
 
 class _Rows:
     """Rows of every table for one study. Executables and measurements are ``renamed``; what is
     above them is left out where it is ``shared`` with an earlier study."""
 
-    def __init__(self, samples: int, layers: int, random: np.random.Generator) -> None:
-        self._samples, self._layers, self._random = samples, layers, random
-        self._chains: list[tuple[Stack, list[Node], dict[str, str]]] = []
+    def __init__(self, made_up: Study, samples: int, layers: int, seed: int) -> None:
+        self._spec, self._samples = made_up.spec(), samples
+        self._random = np.random.default_rng(seed)
+        self._stacks = [
+            _Made(
+                stack.chain(),
+                stack.spec(),
+                made_up.labels(stack),
+                {layer: _numbers(stack, layer) for layer in LAYERS},
+                latency_s(stack),
+                _record(stack, samples, layers),
+            )
+            for stack in made_up.stacks
+        ]
 
     def of(
-        self, made_up: Study, renamed: Any, name: str = "", shared: bool = False
+        self, name: str, renamed: Callable[[str], str], shared: bool
     ) -> dict[sa.Table, list[dict[str, Any]]]:
-        name = name or made_up.name
-        if not self._chains:
-            self._chains = [(s, list(s.chain()), made_up.labels(s)) for s in made_up.stacks]
         found: dict[sa.Table, list[dict[str, Any]]] = {
             t.nodes: [], t.outcomes: [], t.metrics: [], t.observations: [],
-            t.studies: [{"name": name, "spec": made_up.spec(), "run_at": _WHEN}],
+            t.studies: [{"name": name, "spec": self._spec, "run_at": _WHEN}],
             t.members: [],
         }  # fmt: skip
         seen: set[str] = set()
-        for position, (stack, chain, labels) in enumerate(self._chains):
+        for position, made in enumerate(self._stacks):
             trouble = self._random.random()
-            for node in chain:
+            for node in made.chain:
                 own = node.layer in ("systems", "hardware")
                 key = renamed(node.key) if own else node.key
                 if key in seen or (shared and not own):
                     continue
                 seen.add(key)
                 parent = renamed(node.parent) if node.layer == "hardware" else node.parent
-                row = {**node.plain(), "key": key, "parent": parent}
-                found[t.nodes].append(row)
-                self._end(found, stack, node, key, trouble)
-            key = renamed(chain[-1].key)
+                found[t.nodes].append({**node.plain(), "key": key, "parent": parent})
+                self._end(found, made, node.layer, key, trouble)
             member = {"study": name, "position": position, "key": key}
-            found[t.members].append({**member, "stack": stack.spec(), "labels": labels})
+            found[t.members].append({**member, "stack": made.spec, "labels": made.labels})
         return found
 
     def _end(
         self,
         found: Mapping[sa.Table, list[dict[str, Any]]],
-        stack: Stack,
-        node: Node,
+        made: _Made,
+        layer: str,
         key: str,
         trouble: float,
     ) -> None:
         status, message = "ok", ""
-        if node.layer == "systems" and trouble < 0.04:
+        if layer == "systems" and trouble < 0.04:
             status, message = "refused", "the dense layer of 3 inputs cannot be vectorized by 16"
-        if node.layer == "hardware" and trouble < 0.04:
+        if layer == "hardware" and trouble < 0.04:
             return
-        if node.layer == "hardware" and trouble < 0.06:
+        if layer == "hardware" and trouble < 0.06:
             status, message = "timed_out", "a block of 4 runs took longer than 120 s"
         ended = {"key": key, "status": status, "message": message, "finished_at": _WHEN}
         found[t.outcomes].append({**ended, "seconds": float(self._random.lognormal())})
         if status != "ok":
             return
-        if node.layer == "hardware":
-            found[t.observations].append(self._observation(stack, key))
-        numbers = _numbers(stack, node.layer)
-        found[t.metrics].extend({"key": key, "name": n, "value": v} for n, v in numbers.items())
-
-    def _observation(self, stack: Stack, key: str) -> dict[str, Any]:
-        middle = latency_s(stack)
-        middle *= self._random.lognormal(0, 0.03)
-        samples_s = middle * self._random.lognormal(0, 0.02, self._samples)
-        return {
-            "key": key,
-            "taken_at": _WHEN,
-            "samples_s": samples_s.astype("<f8").tobytes(),
-            "record": _record(stack, middle, self._samples, self._layers),
-        }
+        if layer == "hardware":
+            middle_s = made.middle_s * self._random.lognormal(0, 0.03)
+            samples_s = middle_s * self._random.lognormal(0, 0.02, self._samples)
+            packed = samples_s.astype("<f8").tobytes()
+            row = {"key": key, "taken_at": _WHEN, "samples_s": packed, "record": made.record}
+            found[t.observations].append(row)
+        for name, value in made.numbers[layer].items():
+            found[t.metrics].append({"key": key, "name": name, "value": value})
 
 
 def latency_s(stack: Stack) -> float:
@@ -222,7 +230,8 @@ def _numbers(stack: Stack, layer: str) -> dict[str, float]:
     return found.get(layer, {})
 
 
-def _record(stack: Stack, middle_s: float, samples: int, layers: int) -> dict[str, Any]:
+def _record(stack: Stack, samples: int, layers: int) -> dict[str, Any]:
+    middle_s = latency_s(stack)
     moment = Conditions(
         at_s=1e5, cpus=2, own_s=10.0, load_average=0.4, busy_s=4e4, steal_s=12.0,
         clock_hz=2.5e9, clock_max_hz=3e9, governor="performance", throttles=0,
@@ -252,6 +261,10 @@ def _record(stack: Stack, middle_s: float, samples: int, layers: int) -> dict[st
     return record
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
-    if found := list(rows):
-        connection.execute(table.insert(), found)
+def _insert(results: Results, rows: Mapping[sa.Table, list[dict[str, Any]]]) -> None:
+    with results.engine.begin() as connection:
+        for setting in _QUICKLY if connection.dialect.name == "sqlite" else ():
+            connection.exec_driver_sql(f"PRAGMA {setting}")
+        for table, found in rows.items():
+            if found:
+                connection.execute(table.insert(), found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -131,18 +131,24 @@ def _tally(standing: Standing) -> Table:
     return table
 
 
-def _timed(title: str, many: list[Timed], rivals: Iterable[int] = ()) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
-    table.add_column(title, overflow="ellipsis", no_wrap=True, max_width=28)
-    table.add_column("", overflow="ellipsis", no_wrap=True)
+def _timed(title: str, many: list[Timed], rivals: Sequence[int] = ()) -> Group:
+    """Latencies are never cut; names are, where the terminal is narrow."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=any(rivals))
+    table.add_column("")
+    table.add_column("")
     table.add_column("", justify="right", no_wrap=True)
-    notes = [f"or {n} more within its interval" if n else "" for n in rivals]
-    if any(notes):
-        table.add_column("", overflow="fold", style="dim")
+    if any(rivals):
+        table.add_column("as fast", no_wrap=True, style="dim")
     for i, timed in enumerate(many):
-        cells = [Text(timed.network), Text(timed.name), Text(_latency(timed.latency_s))]
-        table.add_row(*cells, *notes[i : i + 1] if any(notes) else [])
-    return table
+        others = [f"{n} more" if n else "" for n in rivals[i : i + 1]] if any(rivals) else []
+        table.add_row(
+            _cut(timed.network), _cut(timed.name), Text(_latency(timed.latency_s)), *others
+        )
+    return Group(Text(title, "dim"), table)
+
+
+def _cut(name: str) -> Text:
+    return Text(name, no_wrap=True, overflow="ellipsis")
 
 
 def _latency(latency_s: Estimate) -> str:

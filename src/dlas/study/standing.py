@@ -175,7 +175,7 @@ def _names(
 
 def _images(chain: list[Node]) -> str:
     batch = next((n.spec.get("batch", 1) for n in chain if n.layer == "systems"), 1)
-    return f"{batch} image{'s' if batch != 1 else ''} at a time"
+    return f"{batch} image{'s' if batch != 1 else ''}"
 
 
 def _wheres(
