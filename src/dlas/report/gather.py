@@ -50,6 +50,7 @@ def gather_info(store: Store, study: str) -> ReportInfo:
         dropped=tuple(Dropped(count, sentence) for sentence, count in row.spec["dropped"].items()),
         energy=_energy(measured),
         choices=dict(_choices(store, keys, nodes)),
+        warmups_s={key: tuple(m.record.get("warmups_s", ())) for key, m in last.items()},
         layers=dict(layer_bars(store, nodes, last)),
     )
 
