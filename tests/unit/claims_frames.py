@@ -91,9 +91,7 @@ def grid(
     return pd.DataFrame(rows, columns=[column.name for column in RESULTS])
 
 
-def _measured(
-    seconds: float, width: float, noise: np.random.Generator | None
-) -> dict[str, Any]:
+def _measured(seconds: float, width: float, noise: np.random.Generator | None) -> dict[str, Any]:
     if np.isnan(seconds):
         return {"status": "refused", "stage": "systems", "message": "It was refused."}
     if noise is not None:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlas.analysis.claims.select import NUMBERS, TEXT, TUNED
+from dlas.analysis.claims.select import NUMBERS, TEXT, TUNED, Selector, level_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,12 +63,46 @@ class Cells:
         return [str(key) for key in self.frame["key"]]
 
     @cached_property
+    def subjects(self) -> list[str]:
+        return [str(subject) for subject in self.frame["subject"]]
+
+    @cached_property
     def groups(self) -> list[str]:
         return [str(group) for group in self.frame["group"]]
 
+    @cached_property
+    def measured(self) -> dict[str, Any]:
+        """Quantities that were asked for, kept by ``quantity.measures``."""
+        return {}
+
+    @cached_property
+    def _levels(self) -> dict[str, tuple[list[Any], NDArray[np.intp]]]:
+        return {}
+
+    def levels(self, column: str) -> tuple[list[Any], NDArray[np.intp]]:
+        """A column's levels ("" where absent), and (rows,) which of them each row has."""
+        if column not in self._levels:
+            values = [_level(value) for value in self.frame[column].tolist()]
+            known = list(dict.fromkeys(values))
+            place = {level: index for index, level in enumerate(known)}
+            rows = np.array([place[value] for value in values], dtype=np.intp)
+            self._levels[column] = known, rows
+        return self._levels[column]
+
+    def mask(self, *selectors: Selector) -> NDArray[np.bool_]:
+        """(rows,) True for those that every selector takes."""
+        taken = np.ones(len(self.frame), dtype=np.bool_)
+        for selector in selectors:
+            for column, value in selector.items():
+                test = level_test(value)
+                known, rows = self.levels(column)
+                so = np.array([level != "" and test(level) for level in known], dtype=np.bool_)
+                taken &= so[rows]
+        return taken
+
     @property
     def machines(self) -> tuple[str, ...]:
-        names = [str(name) for name in self.frame["machine"].unique()]
+        names = [str(name) for name in self.levels("machine")[0]]
         return tuple(name for name in names if name)
 
     def on(self, machine: str) -> Cells:
@@ -104,6 +138,7 @@ def prepare(frame: pd.DataFrame, samples: Mapping[str, NDArray[np.float64]] | No
     ready["machine"] = _machines(ready["machine"])
     ready["device"] = [_device(*texts) for texts in _texts(ready)]
     ready["processor"] = [_processor(*texts) for texts in _texts(ready)]
+    ready["subject"] = _subjects(ready)
     ready = ready.assign(_unmeasured=ready["latency_s"].isna())
     ready = ready.sort_values("_unmeasured", kind="stable")
     named = ready["key"] != ""
@@ -118,10 +153,23 @@ _MEASURED = (
 _USED = (*_MEASURED, "key", "hardware", "status", "message", "group")
 
 
+def _level(value: Any) -> Any:
+    return "" if value is None or value != value else value
+
+
 def _machines(names: pd.Series) -> pd.Series:
     """Where there is one machine, stacks that were not run there belong to it too."""
     known = [name for name in names.unique() if name]
     return names.where(names != "", known[0] if len(known) == 1 else "")
+
+
+def _subjects(frame: pd.DataFrame) -> list[str]:
+    """A network on one data set is another one on the next: "mobilenetv2 on imagenet"."""
+    named = list(zip(frame["network"], frame["dataset"], strict=True))
+    places: dict[str, set[str]] = {}
+    for network, dataset in named:
+        places.setdefault(network, set()).add(dataset)
+    return [f"{net} on {data}" if len(places[net]) > 1 else net for net, data in named]
 
 
 def _texts(frame: pd.DataFrame) -> list[tuple[str, str]]:

@@ -90,8 +90,11 @@ class Measures:
 
 
 def measures(cells: Cells, name: str) -> Measures:
-    quantity = QUANTITIES[name]
-    return Measures(quantity, cells, *quantity.estimate(cells.frame))
+    if name not in cells.measured:
+        quantity = QUANTITIES[name]
+        cells.measured[name] = Measures(quantity, cells, *quantity.estimate(cells.frame))
+    found: Measures = cells.measured[name]
+    return found
 
 
 def _exact(column: str) -> Callable[[pd.DataFrame], tuple[Floats, Floats, Floats]]:

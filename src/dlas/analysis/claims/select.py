@@ -7,15 +7,13 @@ pattern · ``compression = "not none"`` · ``pixels = "<= 4096"`` for numbers. A
 from __future__ import annotations
 
 import fnmatch
+import operator
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from dlas.errors import SpecError
 from dlas.layer import did_you_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Value = str | int | float | tuple[str | int | float, ...]
 Selector = dict[str, Value]
@@ -32,6 +30,9 @@ NUMBERS = (
     "promised_speedup",
 )  # fmt: skip
 _COMPARISON = re.compile(r"(<=|>=|<|>)\s*([-+0-9.eE]+)")
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
 _NOT = "not "
 
 
@@ -61,36 +62,21 @@ def _check_value(column: str, value: str | int | float, place: str) -> None:
             raise SpecError(place, f"{value!r} is not {remedy}") from None
 
 
-def mask(frame: pd.DataFrame, *selectors: Mapping[str, Value]) -> pd.Series:
-    """True for the rows that every selector takes; a row whose value is absent is not taken."""
-    import pandas as pd
-
-    taken = pd.Series(True, index=frame.index)
-    for selector in selectors:
-        for column, value in selector.items():
-            taken &= _holds(frame[column], value)
-    return taken
-
-
-def _holds(values: pd.Series, value: Value) -> pd.Series:
-    import pandas as pd
-
+def level_test(value: Value) -> Callable[[str | float], bool]:
+    """Whether a level of a column is one that the selector takes; an absent one never is."""
     if isinstance(value, tuple):
-        found = pd.Series(False, index=values.index)
-        for one in value:
-            found |= _holds(values, one)
-        return found
+        tests = [level_test(one) for one in value]
+        return lambda level: any(test(level) for test in tests)
     if not isinstance(value, str):
-        return pd.to_numeric(values, errors="coerce") == value
+        return lambda level: level == value
     match = _COMPARISON.fullmatch(value.strip())
     if match:
-        numbers, bound = pd.to_numeric(values, errors="coerce"), float(match[2])
-        compare = {"<=": numbers.le, ">=": numbers.ge, "<": numbers.lt, ">": numbers.gt}
-        return compare[match[1]](bound)
-    pattern = value.removeprefix(_NOT)
-    known = {text: fnmatch.fnmatchcase(text, pattern) for text in set(values.astype(str))}
-    taken = values.astype(str).map(known).astype(bool)
-    return ~taken & (values.astype(str) != "") if value.startswith(_NOT) else taken
+        compare, bound = _COMPARE[match[1]], float(match[2])
+        return lambda level: bool(compare(level, bound))
+    if value.startswith(_NOT):
+        pattern = value.removeprefix(_NOT)
+        return lambda level: level != "" and not fnmatch.fnmatchcase(str(level), pattern)
+    return lambda level: fnmatch.fnmatchcase(str(level), value)
 
 
 def words(*selectors: Mapping[str, Value]) -> str:
@@ -108,9 +94,16 @@ def words(*selectors: Mapping[str, Value]) -> str:
 
 def short(*selectors: Mapping[str, Value]) -> str:
     """The choices alone, as a sentence names a contender: ``weight_pruning with gemm``."""
-    parts = [
-        str(value) if isinstance(value, str) and not _COMPARISON.match(value) else words({k: value})
-        for s in selectors
-        for k, value in s.items()
-    ]
-    return ", ".join(parts) or "all stacks"
+    chosen = {column: value for selector in selectors for column, value in selector.items()}
+    if chosen.get("compression") == "none" and chosen.get("format") == "dense":
+        del chosen["format"]
+    return " with ".join(_brief(column, value) for column, value in chosen.items()) or "any stack"
+
+
+def _brief(column: str, value: Value) -> str:
+    levels = value if isinstance(value, tuple) else (value,)
+    if column not in TEXT or any(str(level).startswith(_NOT) for level in levels):
+        return words({column: value})
+    if column == "compression" and value == "none":
+        return "no compression"
+    return " or ".join(str(level) for level in levels)

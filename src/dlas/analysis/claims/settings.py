@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dlas.analysis.claims.cells import COUPLED, MATCHED
+from dlas.analysis.claims.cells import COUPLED, MATCHED, Cells
 from dlas.analysis.claims.quantity import Measures
-from dlas.analysis.claims.select import Selector, mask, words
+from dlas.analysis.claims.select import Selector, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,15 +44,15 @@ class Matching:
 def settings(found: Measures, where: Selector, sides: Sides, matching: Matching) -> list[Setting]:
     """Every setting in which all ``sides`` were measured. A side is the rows that all its selectors
     take; sides called "choice…", which the claim is about, are also split by ``for_each``."""
-    frame = found.cells.frame
-    pool = mask(frame, where).to_numpy() & found.known
+    cells = found.cells
+    pool = cells.mask(where) & found.known
     named = {column for side in sides.values() for selector in side for column in selector}
     shared = matching.shared(named)
-    taken = {name: pool & mask(frame, *side).to_numpy() for name, side in sides.items()}
+    taken = {name: pool & cells.mask(*side) for name, side in sides.items()}
     split = [*shared, *matching.for_each]
     own = {name for name in sides if name.startswith("choice")}
     groups = {
-        name: _groups(frame, rows, split if name in own else shared) for name, rows in taken.items()
+        name: _groups(cells, rows, split if name in own else shared) for name, rows in taken.items()
     }
     complete = []
     for labels in groups[next(iter(sides))]:
@@ -60,7 +61,7 @@ def settings(found: Measures, where: Selector, sides: Sides, matching: Matching)
             for name, group in groups.items()
         }
         if all(rows.values()):
-            network = str(frame["network"].iat[next(iter(rows.values()))[0]])
+            network = cells.subjects[next(iter(rows.values()))[0]]
             named_labels = dict(zip(split if own else shared, _plain(labels), strict=True))
             ordered = {name: _rising(found, some) for name, some in rows.items()}
             complete.append(Setting(named_labels, network, ordered))
@@ -68,13 +69,13 @@ def settings(found: Measures, where: Selector, sides: Sides, matching: Matching)
 
 
 def _groups(
-    frame: pd.DataFrame, rows: np.ndarray[Any, np.dtype[np.bool_]], columns: Sequence[str]
+    cells: Cells, rows: NDArray[np.bool_], columns: Sequence[str]
 ) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    places = np.flatnonzero(rows)
-    values = [frame[column].fillna("").to_numpy(dtype=object)[places] for column in columns]
+    known = [cells.levels(column) for column in columns]
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for place, *labels in zip(places, *values, strict=True):
-        groups.setdefault(tuple(labels), []).append(int(place))
+    for row in np.flatnonzero(rows).tolist():
+        labels = tuple(levels[place[row]] for levels, place in known)
+        groups.setdefault(labels, []).append(row)
     return {labels: tuple(group) for labels, group in groups.items()}
 
 
@@ -110,16 +111,16 @@ def names_of(found: Sequence[Setting]) -> list[str]:
 
 def why_none(found: Measures, where: Selector, sides: Sides) -> tuple[str, ...]:
     """Why there is no setting: which cells are absent or were not measured, and what to add."""
-    frame = found.cells.frame
+    cells, frame = found.cells, found.cells.frame
     if frame.empty:
         return ("There are no stacks at all: run a study.",)
     for column in ("device", "processor", "machine"):
         for selector in (where, *(s for side in sides.values() for s in side)):
-            if column in selector and not mask(frame, {column: selector[column]}).any():
+            if column in selector and not cells.mask({column: selector[column]}).any():
                 return (_machine(column, words({column: selector[column]})),)
     sentences = []
     for side in sides.values():
-        rows = frame[mask(frame, where, *side).to_numpy()]
+        rows = frame[cells.mask(where, *side)]
         wanted = words(where, *side)
         if rows.empty:
             sentences.append(f"No stack has {wanted}: add such stacks to the study.")

@@ -12,7 +12,7 @@ from dlas.analysis.claims.evidence import ALPHA, Effect
 from dlas.analysis.claims.kinds.base import Test
 from dlas.analysis.claims.kinds.counted import shown
 from dlas.analysis.claims.quantity import Measures, measures
-from dlas.analysis.claims.select import Selector, mask, short
+from dlas.analysis.claims.select import Selector, short
 from dlas.analysis.claims.settings import why_none
 from dlas.analysis.claims.verdict import (
     CONTRADICTED,
@@ -69,13 +69,11 @@ class Average(Test, frozen=True, kw_only=True):
             return few
         mean = _mean(mine)
         unit = found.quantity.unit
-        numbers = [_number(f"mean {self.column} of ({short(self.choice)})", mean, unit)]
+        numbers = [_number(f"mean {self.column} of {short(self.choice)}", mean, unit)]
         low, high = self.at_least, self.at_most
         if other:
             rival = _mean(other)
-            numbers.append(
-                _number(f"mean {self.column} of ({short(self.than or {})})", rival, unit)
-            )
+            numbers.append(_number(f"mean {self.column} of {short(self.than or {})}", rival, unit))
             down = math.hypot(mean.value - mean.low, rival.high - rival.value)
             up = math.hypot(mean.high - mean.value, rival.value - rival.low)
             gap = mean.value - rival.value
@@ -96,14 +94,17 @@ class Average(Test, frozen=True, kw_only=True):
         self, found: Measures, selector: Selector
     ) -> dict[str, tuple[Effect, tuple[str, ...]]]:
         """Per network the mean over its stacks; they are of the same images, so no surer."""
-        frame = found.cells.frame
-        taken = mask(frame, self.where, selector).to_numpy() & found.known
+        cells = found.cells
+        taken = np.flatnonzero(cells.mask(self.where, selector) & found.known).tolist()
+        rows_of: dict[str, list[int]] = {}
+        for row in taken:
+            rows_of.setdefault(cells.subjects[row], []).append(row)
         means = {}
-        for network, rows in frame[taken].groupby("network", sort=False).groups.items():
+        for network, rows in rows_of.items():
             places = np.asarray(rows)
             ends = (found.value[places], found.low[places], found.high[places])
             value, low, high = (float(np.mean(end)) for end in ends)
-            means[str(network)] = Effect(value, low, high), tuple(frame.loc[rows, "key"])
+            means[network] = Effect(value, low, high), tuple(cells.keys[row] for row in rows)
         return means
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,7 +15,6 @@ from dlas.analysis.claims.evidence import ALPHA
 from dlas.analysis.claims.kinds.base import Test
 from dlas.analysis.claims.kinds.counted import shown
 from dlas.analysis.claims.quantity import Measures, measures
-from dlas.analysis.claims.select import mask
 from dlas.analysis.claims.settings import why_none
 from dlas.analysis.claims.verdict import (
     CONTRADICTED,
@@ -72,13 +71,13 @@ class Correlation(Test, frozen=True, kw_only=True):
 
     def run(self, cells: Cells, alpha: float = ALPHA) -> Finding:
         pair = [measures(cells, name) for name in self.of]
-        frame = cells.frame
-        taken = mask(frame, self.where).to_numpy() & pair[0].known & pair[1].known
+        taken = cells.mask(self.where) & pair[0].known & pair[1].known
         if not taken.any():
             missing = [s for one in pair for s in why_none(one, self.where, {"all": ()})]
             return Finding(NOT_TESTABLE, missing[0], missing=tuple(dict.fromkeys(missing)))
         groups = self._groups(cells, taken)
-        networks = {name for group in groups for name in frame["network"].iloc[group]}
+        weights = [len({cells.subjects[row] for row in group}) for group in groups]
+        networks = {cells.subjects[row] for group in groups for row in group}
         if not groups:
             inside = f" of one {' and '.join(self.within)}" * bool(self.within)
             text = f"No {_FEWEST} networks{inside} were measured in both {' and '.join(self.of)}."
@@ -86,16 +85,16 @@ class Correlation(Test, frozen=True, kw_only=True):
         few = self.too_few(networks)
         if few:
             return few
-        rho = _mean_correlation(pair[0].value, pair[1].value, groups, frame["network"])
+        rho = float(_correlation(pair[0].value[None], pair[1].value[None], groups, weights)[0])
         if math.isnan(rho):
             text = f"One of {' and '.join(self.of)} is the same for all of these stacks."
             return Finding(NOT_TESTABLE, text, missing=(f"{text} Add networks that differ in it.",))
-        here = self._redrawn(pair, groups, frame["network"], rho)
+        here = _redrawn(pair, groups, weights, rho)
         others = _fisher(rho, len(networks), len(groups))
         low, high = here if self.about == "these networks" else others
         stacks = sum(len(group) for group in groups)
         counted = f"{stacks} stacks of {len(networks)} networks"
-        keys = tuple(str(k) for group in groups for k in frame["key"].iloc[group])
+        keys = tuple(cells.keys[row] for group in groups for row in group)
         names = f"rank correlation of {self.of[0]} and {self.of[1]}"
         numbers = (
             Number(names, rho, *here, "", keys),
@@ -121,41 +120,39 @@ class Correlation(Test, frozen=True, kw_only=True):
         return UNDECIDED
 
     def _groups(self, cells: Cells, taken: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
-        places = np.flatnonzero(taken)
-        frame = cells.frame.iloc[places]
-        by = [frame[column].fillna("").astype(str) for column in self.within]
-        found = frame.groupby(by, sort=False).indices.values() if by else [range(len(frame))]
-        groups = [places[np.asarray(rows)] for rows in found]
-        names = cells.frame["network"]
-        return [group for group in groups if names.iloc[group].nunique() >= _FEWEST]
-
-    def _redrawn(
-        self,
-        pair: list[Measures],
-        groups: list[NDArray[np.intp]],
-        networks: object,
-        rho: float,
-    ) -> tuple[float, float]:
-        """Ends for these networks: every number redrawn, normal within its interval, on logarithms
-        for ratios. Numbers without an interval make the ends unknown, so they decide nothing."""
-        used = np.concatenate(groups)
-        if any(np.isnan(one.low[used]).any() or np.isnan(one.high[used]).any() for one in pair):
-            return NAN, NAN
-        if all(np.array_equal(one.low[used], one.high[used]) for one in pair):
-            return rho, rho
-        generator = np.random.default_rng(0)
-        drawn = [
-            _mean_correlation(
-                _draw(pair[0], generator), _draw(pair[1], generator), groups, networks
-            )
-            for _ in range(_DRAWS)
+        known = [cells.levels(column) for column in self.within]
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for row in np.flatnonzero(taken).tolist():
+            labels = tuple(str(levels[place[row]]) for levels, place in known)
+            groups.setdefault(labels, []).append(row)
+        return [
+            np.asarray(rows, dtype=np.intp)
+            for rows in groups.values()
+            if len({cells.subjects[row] for row in rows}) >= _FEWEST
         ]
-        low, high = np.nanquantile(drawn, [0.025, 0.975])
-        return min(float(low), rho), max(float(high), rho)
+
+
+def _redrawn(
+    pair: Sequence[Measures], groups: Sequence[NDArray[np.intp]], weights: Sequence[int], rho: float
+) -> tuple[float, float]:
+    """Ends for these networks: every number redrawn, normal within its interval, on logarithms for
+    ratios. Numbers without an interval make the ends unknown, so they decide nothing."""
+    used = np.concatenate(groups)
+    if any(np.isnan(one.low[used]).any() or np.isnan(one.high[used]).any() for one in pair):
+        return NAN, NAN
+    generator = np.random.default_rng(0)
+    x, y = (_draw(one, generator) for one in pair)
+    drawn = _correlation(x, y, groups, weights)
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return min(float(low), rho), max(float(high), rho)
 
 
 def _draw(one: Measures, generator: np.random.Generator) -> NDArray[np.float64]:
-    errors = generator.standard_normal(len(one.value))
+    """(draws, rows). Equal numbers with equal intervals are one number, such as the accuracy of a
+    network in stacks that compute alike: they are redrawn together."""
+    together = np.column_stack([one.value, one.low, one.high])
+    _, which = np.unique(together, axis=0, return_inverse=True)
+    errors = generator.standard_normal((_DRAWS, len(which)))[:, which.ravel()]
     if one.quantity.scale == "difference":
         return np.asarray(one.value + errors * (one.high - one.low) / (_PAIR * Z_95))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -163,20 +160,25 @@ def _draw(one: Measures, generator: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray(one.value * np.exp(errors * spread))
 
 
-def _mean_correlation(
-    x: NDArray[np.float64], y: NDArray[np.float64], groups: list[NDArray[np.intp]], networks: object
-) -> float:
+def _correlation(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    groups: Sequence[NDArray[np.intp]],
+    weights: Sequence[int],
+) -> NDArray[np.float64]:
+    """(draws,) of (draws, rows) each: the groups' mean rank correlation, NaN where none varies."""
     import pandas as pd
-    from scipy.stats import rankdata
 
-    assert isinstance(networks, pd.Series)
-    found, weights = [], []
-    for group in groups:
-        ranks = rankdata(x[group]), rankdata(y[group])
-        if np.ptp(ranks[0]) and np.ptp(ranks[1]):
-            found.append(float(np.corrcoef(*ranks)[0, 1]))
-            weights.append(networks.iloc[group].nunique())
-    return float(np.average(found, weights=weights)) if found else NAN
+    total, weight = np.zeros(len(x)), np.zeros(len(x))
+    for group, networks in zip(groups, weights, strict=True):
+        ranks = [pd.DataFrame(one[:, group]).rank(axis=1).to_numpy() for one in (x, y)]
+        a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+        norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+        varies = norm > 0
+        rho = np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(x)), where=varies)
+        total += networks * rho
+        weight += networks * varies
+    return np.where(weight > 0, total / np.maximum(weight, 1), NAN)
 
 
 def _fisher(rho: float, networks: int, groups: int) -> tuple[float, float]:

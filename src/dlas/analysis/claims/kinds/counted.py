@@ -71,7 +71,9 @@ class Counted(Test, frozen=True, kw_only=True):
         super().check(path)
         if self.ratios_only and QUANTITIES[self.column].scale != "ratio":
             known = ", ".join(name for name, one in QUANTITIES.items() if one.scale == "ratio")
-            sentence = f"{self.column!r} has no ratios, which {self.kind} needs: take one of {known}"
+            sentence = (
+                f"{self.column!r} has no ratios, which {self.kind} needs: take one of {known}"
+            )
             raise SpecError(f"{path}.column", sentence)
         for field in ("best_over", "for_each"):
             for column in getattr(self, field):
@@ -98,7 +100,7 @@ class Counted(Test, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def effect_label(self) -> str:
-        """What ``Weighed.effect`` is: "times faster"."""
+        """What ``Weighed.effect`` is: "speed over the best rival"."""
         raise NotImplementedError
 
     def run(self, cells: Cells, alpha: float = ALPHA) -> Finding:
@@ -116,45 +118,37 @@ class Counted(Test, frozen=True, kw_only=True):
         share = _networks(there, weighed)
         if self.about == "networks like these":
             decision = _among_others(share, decision, self.how_often, alpha)
+        numbers = (self._count(found, there, weighed), *self._means(found, there, weighed))
         return Finding(
             decision.verdict,
-            self._sentence(found, there, weighed, decision),
-            (
-                self._count(found, there, weighed),
-                *self._means(found, there, weighed),
-                share.number,
-                *self._details(found, there, weighed),
-            ),
+            self._sentence(found, there, decision, numbers),
+            (*numbers, share.number, *self._details(found, there, weighed)),
         )
 
     def _sentence(
         self,
         found: Measures,
         there: Sequence[Setting],
-        weighed: Sequence[Weighed],
         decision: Decision,
+        numbers: Sequence[Number],
     ) -> str:
-        n, looks = len(there), sum(each.looks for each in weighed)
-        networks = len({setting.network for setting in there})
-        of = f"{networks} network{'s' * (networks != 1)}"
-        counted = f"in {looks} of {n} settings of {of}" if n != 1 else f"in the one setting of {of}"
-        if n == 1 and not looks:
-            counted = f"not {counted}"
-        sure = [
-            f"{count} beyond doubt" if kind else f"{count} certainly not"
-            for kind, count in ((1, decision.true), (0, decision.false))
-            if n > 1 and count
-        ]
-        open_ = n - decision.true - decision.false
-        if open_ > 0:
-            sure.append(f"{open_} open" if n > 1 else "the intervals overlap")
-        text = f"{self.saying(found)} {counted}" + f" ({', '.join(sure)})" * bool(sure)
-        if n > 1:
+        n, networks = len(there), len({setting.network for setting in there})
+        counted, *means = numbers
+        looks = round(counted.value * n)
+        if n == 1:
+            text = f"{self.saying(found)}: {'' if looks else 'not '}in the one setting there is"
+            if not decision.true + decision.false:
+                text += " (the intervals overlap)"
+        else:
+            of = f"{networks} network{'s' * (networks != 1)}"
+            text = f"{self.saying(found)}: in {looks} of {n} settings of {of}"
+            sure = {"beyond doubt": decision.true, "certainly not": decision.false}
+            sure["open"] = n - decision.true - decision.false
+            text += f" ({', '.join(f'{count} {word}' for word, count in sure.items() if count)})"
             text += f"; asked is {_ASKED[self.how_often]}"
-        mean = next(iter(self._means(found, there, weighed)), None)
-        if mean is not None:
+        for mean in means:
             text += f". {mean.label[0].upper()}{mean.label[1:]}: {shown(mean)}"
-        return text + "."
+        return f"{text}."
 
     def _count(
         self, found: Measures, there: Sequence[Setting], weighed: Sequence[Weighed]
@@ -182,7 +176,7 @@ class Counted(Test, frozen=True, kw_only=True):
             low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))
         ends = [float(means.mean()), low, high]
         value, low, high = (math.exp(end) for end in ends) if log else ends
-        label = f"{'geometric ' * log}mean of how many {self.effect_label()}"
+        label = f"{'geometric ' * log}mean of {self.effect_label()}"
         yield Number(label, value, low, high, "×" if log else found.quantity.unit)
 
     def _details(
@@ -201,13 +195,14 @@ class _Share:
 
     @property
     def number(self) -> Number:
-        from scipy.stats import binomtest
+        """With Clopper and Pearson's exact interval."""
+        from scipy.special import betaincinv
 
-        ends = binomtest(self.so, self.networks).proportion_ci(0.95, method="exact")
-        return Number(
-            "networks where it is so in most settings",
-            self.so / self.networks, float(ends.low), float(ends.high), "share",
-        )  # fmt: skip
+        so, rest = self.so, self.networks - self.so
+        low = float(betaincinv(so, rest + 1, 0.025)) if so else 0.0
+        high = float(betaincinv(so + 1, rest, 0.975)) if rest else 1.0
+        label = "networks where it is so in most settings"
+        return Number(label, so / self.networks, low, high, "share")
 
 
 def _networks(there: Sequence[Setting], weighed: Sequence[Weighed]) -> _Share:
@@ -219,11 +214,11 @@ def _networks(there: Sequence[Setting], weighed: Sequence[Weighed]) -> _Share:
 
 def _among_others(share: _Share, decision: Decision, how_often: HowOften, alpha: float) -> Decision:
     """By the exact binomial test over networks (the sign test where "generally" is asked)."""
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
     threshold = _SHARE[how_often]
-    more = binomtest(share.so, share.networks, threshold, alternative="greater").pvalue <= alpha
-    less = binomtest(share.so, share.networks, threshold, alternative="less").pvalue <= alpha
+    more = share.so > 0 and 1 - bdtr(share.so - 1, share.networks, threshold) <= alpha
+    less = bdtr(share.so, share.networks, threshold) <= alpha
     if how_often == "rarely":
         more, less = less, more
     word = HOLDS if more else CONTRADICTED if less else UNDECIDED
@@ -231,8 +226,7 @@ def _among_others(share: _Share, decision: Decision, how_often: HowOften, alpha:
 
 
 def _keys(found: Measures, rows: Sequence[int]) -> tuple[str, ...]:
-    keys = found.cells.frame["key"]
-    return tuple(dict.fromkeys(str(keys.iat[row]) for row in rows))
+    return tuple(dict.fromkeys(found.cells.keys[row] for row in rows))
 
 
 def shown(number: Number) -> str:

@@ -45,7 +45,7 @@ class Differs(Counted, frozen=True, kw_only=True):
 
     def saying(self, found: Measures) -> str:
         by = f"more than {self.times:g}×"
-        return f"({short(self.choice)}) and ({short(self.than)}) lie {by} apart"
+        return f"{short(self.choice)} and {short(self.than)} lie {by} apart"
 
     def effect_label(self) -> str:
-        return f"times ({short(self.choice)}) is ahead"
+        return f"the speed of {short(self.choice)} over that of {short(self.than)}"

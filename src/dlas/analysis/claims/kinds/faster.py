@@ -9,7 +9,7 @@ import msgspec
 
 from dlas.analysis.claims.evidence import Effect
 from dlas.analysis.claims.kinds.counted import Counted, Weighed
-from dlas.analysis.claims.quantity import Measures
+from dlas.analysis.claims.quantity import QUANTITIES, Measures
 from dlas.analysis.claims.select import Selector, short
 from dlas.analysis.claims.settings import Setting, Sides
 
@@ -52,18 +52,20 @@ class Faster(Counted, frozen=True, kw_only=True):
         return contest(found, mine, sorted(rivals, key=lambda r: float(found.value[r])), bound)
 
     def saying(self, found: Measures) -> str:
-        rivals = " and ".join(f"({short(rival)})" for rival in self.than)
-        text = f"({short(self.choice)}) is {found.quantity.less} than {rivals}"
+        rivals = ", than ".join(short(rival) for rival in self.than)
+        text = f"{short(self.choice)} is {found.quantity.less} than {rivals}"
         if found.quantity.scale == "ratio" and self.times != 1.0:
-            text += f", at least {self.times:.3g}×,"
+            text += f", at least {self.times:.3g}×"
         if found.quantity.scale == "difference" and self.points:
-            text += f" by more than {self.points:g} points"
+            text += f", by more than {self.points:g} points"
         return text
 
     def effect_label(self) -> str:
         if self.column == "latency_s":
-            return "times faster than the best rival"
-        return f"times less {self.column} than the best rival"
+            return "its speed over the best rival's"
+        if QUANTITIES[self.column].scale == "ratio":
+            return f"the least rival's {self.column} over its own"
+        return f"the least rival's {self.column} minus its own"
 
 
 def contest(found: Measures, mine: tuple[int, ...], rivals: list[int], bound: float) -> Weighed:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from dlas.analysis.claims.evidence import HowOften
+from dlas.analysis.claims.evidence import Effect, HowOften
 from dlas.analysis.claims.kinds.counted import Counted, Weighed
 from dlas.analysis.claims.kinds.faster import contest
 from dlas.analysis.claims.quantity import Measures
@@ -19,7 +19,8 @@ from dlas.analysis.claims.settings import Setting, Sides
 class Flip(Counted, frozen=True, kw_only=True):
     """The best of ``levels`` is another one ``after`` than ``before``. It is so for sure only where
     two levels change places with intervals that do not overlap; that it is not so, where one
-    level is the best on both sides. The effect is what the best level from before loses after."""
+    level is the best on both sides. The effect is what the best level from before
+    loses afterwards."""
 
     kind = "flip"
 
@@ -61,10 +62,10 @@ class Flip(Counted, frozen=True, kw_only=True):
         )
         best = {when: self._best(found, setting, when) for when in ("before", "after")}
         was, now = best["before"], best["after"]
-        shown = ahead["after", now, was] if was != now else ahead["after", *_first_two(now, places)]
+        then = [setting.sides[f"after {place}"][0] for place in (now, was)]
         rows = tuple(setting.sides[f"{w} {p}"][0] for w in best for p in sorted({was, now}))
         return Weighed(
-            shown.effect,
+            found.compare(*then) if was != now else Effect.ratio(1.0, 1.0, 1.0),
             (min(1.0, 2 * len(pairs) * swapped), min(1.0, len(self.levels) * same)),
             was != now,
             rows,
@@ -75,13 +76,9 @@ class Flip(Counted, frozen=True, kw_only=True):
         return min(range(len(firsts)), key=lambda place: float(found.value[firsts[place]]))
 
     def saying(self, found: Measures) -> str:
-        levels = ", ".join(f"({short(level)})" for level in self.levels)
-        change = f"from ({short(self.before)}) to ({short(self.after)})"
+        levels = ", ".join(short(level) for level in self.levels)
+        change = f"from {short(self.before)} to {short(self.after)}"
         return f"Going {change}, the best of {levels} changes"
 
     def effect_label(self) -> str:
-        return "times the best one is ahead afterwards"
-
-
-def _first_two(best: int, places: range) -> tuple[int, int]:
-    return best, next(place for place in places if place != best)
+        return "the speed, afterwards, of what is then the best over what was it before"

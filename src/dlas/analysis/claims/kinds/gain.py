@@ -63,12 +63,12 @@ class Gain(Counted, frozen=True, kw_only=True):
         )
 
     def saying(self, found: Measures) -> str:
-        change = f"from ({short(self.before)}) to ({short(self.after)})"
-        by = f" by {self.times:g}×" if self.times != 1 else ""
-        return f"({short(self.choice)}) gains {self.gains}{by} {change} than ({short(self.than)})"
+        change = f"from {short(self.before)} to {short(self.after)}"
+        by = f", by {self.times:g}× or more" if self.times != 1 else ""
+        return f"{short(self.choice)} gains {self.gains} {change} than {short(self.than)}{by}"
 
     def effect_label(self) -> str:
-        return f"times more ({short(self.than)}) gains"
+        return f"the speedup of {short(self.than)} over that of {short(self.choice)}"
 
 
 def either(effect: Effect, times: float) -> tuple[float, float]:

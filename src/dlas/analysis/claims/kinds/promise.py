@@ -44,7 +44,7 @@ class Promise(Counted, frozen=True, kw_only=True):
 
     def saying(self, found: Measures) -> str:
         share = "its promised speedup" if self.reach == 1 else f"{self.reach:.0%} of its promise"
-        return f"({short(self.choice)}) reaches {share} over ({short(self.than)})"
+        return f"{short(self.choice)} reaches {share} over {short(self.than)}"
 
     def effect_label(self) -> str:
-        return "times the promise was measured"
+        return "measured over promised speedup"
