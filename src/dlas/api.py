@@ -85,6 +85,16 @@ def save_results(
     return Path(path)
 
 
+def export_results(
+    study: StudyLike, path: Path | str, store: Store | str | os.PathLike[str] | None = None
+) -> Path:
+    """Write a study's results as ``save_results`` does, or to a .csv file without samples."""
+    if Path(path).suffix != ".csv":
+        return save_results(study, path, store)
+    results(study, store).to_csv(path, index=False)
+    return Path(path)
+
+
 def study_info(found: StudyResults, store: Store) -> ReportInfo:
     """What is known of a study beside its results."""
     from dlas.report.gather import gather_info
@@ -106,7 +116,21 @@ def write_report(
     place = _store(store)
     found = study_results(study, place)
     target = Path(path) if path else place.report(found.study)
-    return page.write_report(found.frame, study_info(found, place), target)
+    return page.write_report(found.frame, study_info(found, place), target, found.samples)
+
+
+def write_figures(
+    study: StudyLike,
+    folder: Path | str,
+    store: Store | str | os.PathLike[str] | None = None,
+) -> list[Path]:
+    """Write the charts of a study's report as SVG and PDF files into a folder; where they lie."""
+    from dlas.analysis.interactions import understand
+    from dlas.report import figures
+
+    found = study_results(study, store)
+    understood = understand(found.frame, found.samples)
+    return figures.write_figures(found.frame, understood, Path(folder))
 
 
 def study_name(study: StudyLike) -> str:

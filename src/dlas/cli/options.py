@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dlas.errors import InputError
+from dlas.errors import DlasError, InputError
 
 StoreOption = Annotated[
     Path | None,
@@ -19,6 +19,12 @@ StudyName = Annotated[str, typer.Argument(help="A study: its TOML file or its na
 StackKey = Annotated[
     str, typer.Argument(help="A stack: the first digits of its key, as `dlas show` prints.")
 ]
+
+
+def check_export(path: Path | None) -> None:
+    """DlasError for a file of another kind than results are exported to."""
+    if path and path.suffix not in (".parquet", ".csv"):
+        raise DlasError(f"--export {path}: the file must end in .parquet or .csv")
 
 
 def shares(text: str, option: str) -> tuple[float, ...]:

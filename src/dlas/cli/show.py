@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dlas.cli.options import StoreOption
+from dlas.cli.options import StoreOption, check_export
 
 
 def show(
@@ -28,10 +28,10 @@ def show(
     from rich.console import Console
 
     from dlas import api
-    from dlas.errors import DlasError
     from dlas.report.terminal import results_table
     from dlas.store.store import open_store
 
+    check_export(export)
     console = Console()
     place = open_store(store)
     if study is None:
@@ -44,10 +44,5 @@ def show(
     if export is None:
         console.print(results_table(frame))
         return
-    if export.suffix not in (".parquet", ".csv"):
-        raise DlasError(f"--export {export}: the file must end in .parquet or .csv")
-    if export.suffix == ".parquet":
-        api.save_results(study, export, place)
-    else:
-        frame.to_csv(export, index=False)
+    api.export_results(study, export, place)
     console.print(f"{len(frame)} stacks written to {export}", soft_wrap=True, markup=False)

@@ -10,12 +10,15 @@ import base64
 import hashlib
 import os
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from dlas.analysis.claims import judge, published
+from dlas.analysis.interactions import understand
 from dlas.analysis.speedup import by_optimization, promised_and_measured
 from dlas.errors import StoreError
 from dlas.report.chosen import choice_tables
@@ -23,7 +26,7 @@ from dlas.report.compact import Samples
 from dlas.report.evidence import Rows
 from dlas.report.headline import headline
 from dlas.report.info import ReportInfo
-from dlas.report.payload import payload, script_json
+from dlas.report.payload import payload, rounded, script_json
 from dlas.report.precisions import precision_tables
 from dlas.report.quantities import count, number, scaled, times
 from dlas.report.rows import (
@@ -36,7 +39,7 @@ from dlas.report.rows import (
     ready,
     tasks,
 )  # fmt: skip
-from dlas.report.understanding import maps, percent, understanding
+from dlas.report.understanding import TO_FRONT, maps, percent, to_front, understanding
 from dlas.report.verdicts import SIGNS, verdict_counts, verdict_groups
 from dlas.store.schema import RESULTS
 
@@ -78,8 +81,12 @@ def render(frame: pd.DataFrame, info: ReportInfo, samples: Samples | None = None
 
     stacks = ready(frame)
     rows = Rows(stacks)
-    found, verdicts = _analysed(frame, samples or {})
-    charted = maps(found.effects)
+    found = understand(frame, samples)
+    verdicts = judge(published(), frame, samples)
+    charted = maps(found)
+    data = payload(stacks, info, samples) | {"study": info.study, "maps": charted}
+    data["numbers"]["to_front"] = rounded(to_front(found, stacks))
+    data["quantities"]["to_front"] = asdict(TO_FRONT)
     script = "\n".join(_part(part) for part in SCRIPTS)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_part),
@@ -98,14 +105,10 @@ def render(frame: pd.DataFrame, info: ReportInfo, samples: Samples | None = None
         style="".join(_part(part) for part in STYLES),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=script_json(
-            payload(stacks, info, samples) | {"study": info.study, "maps": charted}
-        ),
+        data=script_json(data),
         machines=[machine for machine in machines(stacks) if machine],
         understanding=understanding(found, stacks, rows),
         maps=charted,
-        map_machines=list(dict.fromkeys(one["machine"] for one in charted)),
-        map_quantities={one["quantity"]: one["label"] for one in charted},
         verdicts=verdict_groups(verdicts, rows),
         verdict_counts=verdict_counts(verdicts),
         verdict_signs=SIGNS,
@@ -119,26 +122,6 @@ def render(frame: pd.DataFrame, info: ReportInfo, samples: Samples | None = None
         has_energy=bool(stacks["energy_j"].notna().any()),
         columns=RESULTS,
     )
-
-
-def _analysed(frame: pd.DataFrame, samples: Samples) -> tuple[Any, Any]:
-    from types import SimpleNamespace
-
-    try:
-        from dlas.analysis.interactions import understand
-
-        found = understand(frame, samples)
-    except ImportError:
-        found = SimpleNamespace(
-            machines=(), said=(), effects=(), flips=(), correlations=(), budgets=()
-        )
-    try:
-        from dlas.analysis.claims import judge, published
-
-        verdicts = judge(published(), frame, samples)
-    except ImportError:
-        verdicts = ()
-    return found, verdicts
 
 
 def _part(file: str) -> str:

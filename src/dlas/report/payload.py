@@ -40,18 +40,18 @@ def payload(
         "count": len(frame),
         "texts": {name: _coded(frame[name]) for name in [*TEXTS, "engine", "task"]},
         "numbers": {
-            **{name: _numbers(frame[name]) for name in NUMBERS},
-            "accuracy_low": _numbers(low for low, _ in intervals),
-            "accuracy_high": _numbers(high for _, high in intervals),
-            "speedup_low": _numbers(compared["low"]),
-            "speedup_high": _numbers(compared["high"]),
+            **{name: rounded(frame[name]) for name in NUMBERS},
+            "accuracy_low": rounded(low for low, _ in intervals),
+            "accuracy_high": rounded(high for _, high in intervals),
+            "speedup_low": rounded(compared["low"]),
+            "speedup_high": rounded(compared["high"]),
         },
         "columns": [column.name for column in RESULTS],
         "quantities": {name: asdict(quantity) for name, quantity in QUANTITIES.items()},
         "words": STATUS_WORDS,
         "costs": costs,
         "samples": coded_samples(keys, samples_s or {}),
-        "warmups": [_numbers(info.warmups_s.get(key, ())) for key in keys],
+        "warmups": [rounded(info.warmups_s.get(key, ())) for key in keys],
         "layers": coded_layers(keys, info.layers),
     }
 
@@ -67,7 +67,7 @@ def _coded(values: pd.Series) -> dict[str, Any]:
     return {"values": [str(v) for v in distinct], "codes": [int(c) for c in codes]}
 
 
-def _numbers(values: Iterable[float]) -> list[float | int | None]:
+def rounded(values: Iterable[float]) -> list[float | int | None]:
     """Six significant digits; whole numbers stay whole."""
     found: list[float | int | None] = []
     for value in values:

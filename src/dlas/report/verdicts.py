@@ -47,12 +47,11 @@ def verdict_counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
 
 
 def is_observation(verdict: Verdict) -> bool:
-    return verdict.claim.id.startswith("observation")
+    return verdict.claim.kind == "observation"
 
 
 def _summary(verdicts: Sequence[Verdict]) -> str:
-    """``"Of 13 claims: 5 holds …"``, read as a list of counts."""
-    said = [f"{many} {word}" for word, many in verdict_counts(verdicts).items()]
+    said = [f"{word} {many}" for word, many in verdict_counts(verdicts).items()]
     return f"{count(len(verdicts), 'claim')}: {', '.join(said)}."
 
 
@@ -63,7 +62,9 @@ def _shown(verdict: Verdict, rows: Rows, place: int) -> dict[str, Any]:
         "verdict": str(verdict.verdict),
         "title": claim.title,
         "statement": claim.statement,
-        "source": claim.source,
+        "quoted": claim.quoted,
+        "source": ", ".join(filter(None, [claim.source.paper, claim.source.section])),
+        "reading": claim.reading,
         "sentence": verdict.sentence,
         "numbers": [_number(one, rows) for one in verdict.numbers],
         "missing": list(verdict.missing),

@@ -1,29 +1,23 @@
 // The interaction map: how much of a quantity's variance each layer explains by itself (on the
 // diagonal) and each pair beyond that (below it). The table under it holds the same numbers.
-const chosenMap = { machine: data.maps[0]?.machine, quantity: data.maps[0]?.quantity };
-const percent = (share) => `${digits(share * 100).replace(/\.0+$/, "")}`;
+const percent = (share, fine = 1) => (share * 100).toFixed(Math.abs(share) >= 0.0995 ? 0 : fine);
 
 function drawMap() {
   const figure = byId("interaction-map");
   if (!figure) return;
-  const map = data.maps.find(({ machine, quantity }) =>
-    machine === chosenMap.machine && quantity === chosenMap.quantity);
+  const { value } = byId("map-choice");
+  for (const place of document.querySelectorAll("[data-map]")) place.hidden = place.dataset.map !== value;
   const canvas = figure.querySelector(".canvas");
-  for (const place of document.querySelectorAll("[data-map]")) {
-    place.hidden = !map || place.dataset.map !== String(data.maps.indexOf(map));
-  }
-  if (!map) {
-    canvas.replaceChildren(element("p", { class: "note" }, "Nothing can be said about this quantity on this machine."));
-    return;
-  }
-  canvas.replaceChildren(mapOf(map, canvas.clientWidth));
+  canvas.replaceChildren(mapOf(data.maps[Number(value)], canvas.clientWidth));
 }
 
 function mapOf({ factors, cells, label }, room) {
-  const left = 8 + 6.6 * Math.max(...factors.map((name) => name.length));
+  const wide = (name) => 10 + 7 * name.length;
+  const left = Math.max(...factors.map(wide));
   const many = factors.length;
-  const size = Math.min(92, Math.max(30, (Math.min(room, 900) - left - 60) / many));
-  const [width, height] = [left + size * many + 60, 26 + size * many + 6];
+  const beside = wide(factors[many - 1]);
+  const size = Math.min(92, Math.max(26, (Math.min(room, 900) - left - beside) / many));
+  const [width, height] = [left + size * many + Math.max(2, beside - size), 26 + size * many + 6];
   const svg = drawing("svg", {
     viewBox: `0 0 ${width.toFixed(1)} ${height.toFixed(1)}`, role: "group",
     "aria-label": `Share of the variance of ${label} by layers and pairs of layers; move with the arrow keys`,
@@ -63,7 +57,8 @@ function mapSquare(cell, [across, down], x, y, size) {
   fill.style.setProperty("--shade", `${Math.round(3 + 45 * Math.min(1, Math.max(0, cell.share)))}%`);
   const middle = { x: x + size / 2, "text-anchor": "middle" };
   const roomy = size >= 58 && interval;
-  square.append(fill, drawing("text", { class: "share", ...middle, y: y + size / 2 + (roomy ? -2 : 5) }, percent(cell.share)));
+  square.append(fill, drawing("text", { class: "share", ...middle, y: y + size / 2 + (roomy ? -2 : 5) }, percent(cell.share, size < 40 ? 0 : 1)));
+  if (size < 40) square.lastChild.style.fontSize = "11px";
   if (roomy) {
     square.append(drawing("text", { class: "ends", ...middle, y: y + size / 2 + 13 }, `${percent(cell.low)}–${percent(cell.high)}`));
     const along = (share) => (x + 8 + (size - 16) * Math.min(1, Math.max(0, share))).toFixed(1);
@@ -94,11 +89,7 @@ function attendMap(svg, squares) {
   svg.addEventListener("pointerleave", hideTip);
 }
 
-for (const name of ["machine", "quantity"]) {
-  const select = byId(`map-${name}`);
-  select?.addEventListener("change", () => {
-    chosenMap[name] = select.value;
-    hideTip();
-    drawMap();
-  });
-}
+byId("map-choice")?.addEventListener("change", () => {
+  hideTip();
+  drawMap();
+});

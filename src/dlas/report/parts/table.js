@@ -103,7 +103,7 @@ function tableColumns() {
     text: (row) => known(numbers.latency_low_s[row])
       ? `${shown("latency_s", numbers.latency_low_s[row])}–${shown("latency_s", numbers.latency_high_s[row])}` : "–",
   };
-  const names = ["accuracy", "latency_s", "measured_speedup", "promised_speedup", "size_bytes",
+  const names = ["accuracy", "latency_s", "to_front", "measured_speedup", "promised_speedup", "size_bytes",
     "sparse_bytes", "effective_macs", "peak_bytes", "energy_j", "label_agreement",
     "output_agreement"];
   const filled = names.filter((name) => name === "latency_s" || numbers[name].some(known)).map(column);
