@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from dlas.errors import InputError
 from dlas.layer import did_you_mean
-from dlas.report.tables import costs, findings, latency, study
+from dlas.report.tables import beyond, costs, findings, latency, study
 from dlas.report.tables.table import Table
 from dlas.store.archive import StudyResults
 
@@ -25,6 +25,9 @@ TABLES: Mapping[str, Maker] = {
     "accuracy": costs.accuracy,
     "sizes": costs.sizes,
     "tuning": costs.tuning,
+    "first_runs": beyond.first_runs,
+    "memory": beyond.memory,
+    "batches": beyond.batches,
     "verdicts": findings.verdicts,
     "effects": findings.effects,
     "flips": findings.flips,
