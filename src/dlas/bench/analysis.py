@@ -3,9 +3,9 @@ such studies as are wanted. Real specs and real keys, so that what is timed is w
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -79,22 +79,60 @@ def fill(
 ) -> None:
     """Record the study as if it had been run: some stacks refused, some failed, the others with so
     many samples and a profile of so many layers."""
-    rows = _Rows(made_up, samples, layers, seed)
-    _insert(results, rows.of(made_up.name, lambda key: key, shared=False))
+    rows = _Rows(made_up, samples, layers, seed).all()
+    with _quickly(results) as connection:
+        for table, found in rows.items():
+            connection.execute(table.insert(), found)
 
 
 def fill_many(results: Results, count: int, samples: int = 20, seed: int = 0) -> Iterator[str]:
     """Record ``count`` studies of 2,016 stacks each, which share all but executables and
-    measurements; the name of each as soon as it is there."""
-    rows = _Rows(study(), samples, 0, seed)
-    for number in range(count):
+    measurements; the name of each as soon as it is there. Those of one study lie all over the
+    indices, as those of real ones do: only the last digits of a key tell the studies apart."""
+    first = f"{STUDY}-0"
+    fill(results, study(first), samples, 0, seed)
+    yield first
+    for number in range(1, count):
         name = f"{STUDY}-{number}"
-
-        def renamed(key: str, prefix: str = f"{name} ") -> str:
-            return hashlib.sha256(f"{prefix}{key}".encode()).hexdigest()
-
-        _insert(results, rows.of(name, renamed, shared=number > 0))
+        with _quickly(results) as connection:
+            for table, rows in _copied(first, name, f"{number:08x}").items():
+                columns = list(rows.selected_columns.keys())
+                connection.execute(table.insert().from_select(columns, rows))
         yield name
+
+
+def _copied(first: str, name: str, digits: str) -> dict[sa.Table, sa.Select[Any]]:
+    """The rows of study ``first`` for one more study ``name``, whose own keys end in ``digits``."""
+
+    def own(key: sa.Column[str]) -> sa.ColumnElement[str]:
+        return (sa.func.substr(key, 1, 64 - len(digits)) + digits).label(key.name)
+
+    def rest(table: sa.Table, *without: str) -> list[sa.Column[Any]]:
+        return [column for column in table.c if column.name not in ("key", "id", *without)]
+
+    leaves = sa.select(t.members.c.key).where(t.members.c.study == first)
+    n = t.nodes.c
+    systems = sa.select(n.parent).where(n.key.in_(leaves))
+    parent = sa.case((n.layer == "hardware", own(n.parent)), else_=n.parent).label("parent")
+    members = rest(t.members, "study")
+    study_row = sa.select(sa.literal(name).label("name"), t.studies.c.spec, t.studies.c.run_at)
+    copied = {
+        t.nodes: sa.select(own(n.key), *rest(t.nodes, "parent"), parent),
+        t.outcomes: sa.select(own(t.outcomes.c.key), *rest(t.outcomes)),
+        t.metrics: sa.select(own(t.metrics.c.key), *rest(t.metrics)),
+        t.observations: sa.select(own(t.observations.c.key), *rest(t.observations)),
+    }
+    either = {
+        table: rows.where(sa.or_(table.c.key.in_(leaves), table.c.key.in_(systems)))
+        for table, rows in copied.items()
+    }
+    return {
+        **either,
+        t.studies: study_row.where(t.studies.c.name == first),
+        t.members: sa.select(sa.literal(name).label("study"), own(t.members.c.key), *members).where(
+            t.members.c.study == first
+        ),
+    }
 
 
 class _Made(NamedTuple):
@@ -109,11 +147,10 @@ class _Made(NamedTuple):
 
 
 class _Rows:
-    """Rows of every table for one study. Executables and measurements are ``renamed``; what is
-    above them is left out where it is ``shared`` with an earlier study."""
+    """Rows of every table for one study."""
 
     def __init__(self, made_up: Study, samples: int, layers: int, seed: int) -> None:
-        self._spec, self._samples = made_up.spec(), samples
+        self._name, self._spec, self._samples = made_up.name, made_up.spec(), samples
         self._random = np.random.default_rng(seed)
         self._stacks = [
             _Made(
@@ -127,27 +164,21 @@ class _Rows:
             for stack in made_up.stacks
         ]
 
-    def of(
-        self, name: str, renamed: Callable[[str], str], shared: bool
-    ) -> dict[sa.Table, list[dict[str, Any]]]:
+    def all(self) -> dict[sa.Table, list[dict[str, Any]]]:
         found: dict[sa.Table, list[dict[str, Any]]] = {
             t.nodes: [], t.outcomes: [], t.metrics: [], t.observations: [],
-            t.studies: [{"name": name, "spec": self._spec, "run_at": _WHEN}],
+            t.studies: [{"name": self._name, "spec": self._spec, "run_at": _WHEN}],
             t.members: [],
         }  # fmt: skip
         seen: set[str] = set()
         for position, made in enumerate(self._stacks):
             trouble = self._random.random()
             for node in made.chain:
-                own = node.layer in ("systems", "hardware")
-                key = renamed(node.key) if own else node.key
-                if key in seen or (shared and not own):
-                    continue
-                seen.add(key)
-                parent = renamed(node.parent) if node.layer == "hardware" else node.parent
-                found[t.nodes].append({**node.plain(), "key": key, "parent": parent})
-                self._end(found, made, node.layer, key, trouble)
-            member = {"study": name, "position": position, "key": key}
+                if node.key not in seen:
+                    seen.add(node.key)
+                    found[t.nodes].append({**node.plain(), "key": node.key})
+                    self._end(found, made, node.layer, node.key, trouble)
+            member = {"study": self._name, "position": position, "key": made.chain[-1].key}
             found[t.members].append({**member, "stack": made.spec, "labels": made.labels})
         return found
 
@@ -261,10 +292,9 @@ def _record(stack: Stack, samples: int, layers: int) -> dict[str, Any]:
     return record
 
 
-def _insert(results: Results, rows: Mapping[sa.Table, list[dict[str, Any]]]) -> None:
+@contextmanager
+def _quickly(results: Results) -> Iterator[sa.Connection]:
     with results.engine.begin() as connection:
         for setting in _QUICKLY if connection.dialect.name == "sqlite" else ():
             connection.exec_driver_sql(f"PRAGMA {setting}")
-        for table, found in rows.items():
-            if found:
-                connection.execute(table.insert(), found)
+        yield connection

@@ -91,7 +91,7 @@ def _queries(console: Any, root: Path, rows: int) -> list[Step]:
         for _ in track(filling, f"making {rows:,} result rows …", count, console=console):
             pass
     results.engine.dispose()
-    steps = _apart(query_steps, root, f"{STUDY}-{count // 2}")
+    steps = _apart(query_steps, root, f"{STUDY}-0")
     _table(console, f"Queries, {count * len(study().stacks):,} result rows", steps, memory=False)
     slowest = max(steps, key=lambda step: step.seconds)
     console.print(
