@@ -61,7 +61,8 @@ def test_promise_and_measurement_are_joined_by_layer() -> None:
     ]
     assert table.sum_s == pytest.approx(8e-3)
     assert table.sentences() == [
-        "the profile's sum is 0.80 of the median latency: the rest lies between operators",
+        "the profile's sum is 0.80 of the median latency: the rest lies between operators, or went "
+        "to other processes",
         "moving images into other layouts took 12% of it",
         "all else took 12% of it",
         "not seen in the profile: c",

@@ -64,7 +64,8 @@ class ProfileTable:
         said = []
         if self.latency_s:
             ratio = self.sum_s / self.latency_s
-            why = "the rest lies between operators" if ratio < 1 else "profiling itself takes time"
+            rest = "the rest lies between operators, or went to other processes"
+            why = rest if ratio < 1 else "profiling itself takes time"
             said.append(f"the profile's sum is {ratio:.2f} of the median latency: {why}")
         for kind, words in (("layout", "moving images into other layouts"), ("other", "all else")):
             seconds = math.fsum(row.seconds or 0.0 for row in self.rows if row.kind == kind)

@@ -72,16 +72,17 @@ def _time(run: Callable[[Any], Any], images: Any, count: int) -> list[int]:
     return samples_ns
 
 
-def _profile(executable: Executable, image: Any, count: int) -> tuple[Any, str]:
+def _profile(executable: Executable, images: Any, count: int) -> tuple[Any, str]:
     """Rows as ``LayerTime`` has them, and a sentence where there are none."""
     import msgspec
 
     from dlas.errors import Refused
 
     try:
-        return msgspec.to_builtins(executable.profile(image, count)), ""
+        rows = msgspec.to_builtins(executable.profile(images, count))
     except Refused as reason:
         return [], str(reason)
+    return [{**row, "seconds": round(row["seconds"], 9)} for row in rows], ""  # short to store
 
 
 def _take_stdout() -> IO[str]:
