@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from dlas.bench.planted import Planted
     from dlas.store.results import Results
+    from dlas.testing.planted import Planted
 
 #: What is promised: of everything from the store to the page, and of one query.
 TOTAL_S, PEAK_BYTES, QUERY_S = 20.0, 1 << 30, 2.0
@@ -177,7 +177,7 @@ def _apart(work: Callable[[Path, str], list[Step]], root: Path, study: str) -> l
 
 
 def _planted(console: Any, draws: int) -> Planted:
-    from dlas.bench.planted import planted
+    from dlas.testing.planted import planted
 
     found = planted(draws, 0)
     console.print(found)

@@ -17,6 +17,7 @@ from dlas.analysis.interactions.correlations import correlations
 from dlas.analysis.interactions.flips import find_flips
 from dlas.analysis.interactions.grid import Grid, grids
 from dlas.analysis.interactions.records import (
+    NEGLIGIBLE,
     Best,
     Correlation,
     Dominated,
@@ -31,6 +32,7 @@ from dlas.analysis.interactions.timings import Timings
 from dlas.analysis.interactions.words import listed
 
 __all__ = [
+    "NEGLIGIBLE",
     "Best",
     "Correlation",
     "Dominated",
@@ -87,8 +89,8 @@ def _of_machine(
     machine: str, stacks: pd.DataFrame, samples: Mapping[str, NDArray[np.float64]] | None
 ) -> Understanding:
     if len(stacks) == 1:
-        said = f"{machine}: only one stack was measured, so there is nothing to compare."
-        one = Understanding((machine,), (said,))
+        only = f"{machine}: only one stack was measured, so there is nothing to compare."
+        one = Understanding((machine,), (only,))
         return replace(
             one, fronts=tuple(fronts(machine, stacks)), budgets=tuple(budgets(machine, stacks))
         )

@@ -69,7 +69,7 @@ def _times(latency: pd.Series) -> list[float]:
 def _fastest(
     machine: str, task: str, allowed: pd.DataFrame, budget: str, limit: float, said: str
 ) -> Best:
-    best = allowed.loc[allowed["latency_s"].idxmin()]
+    best = allowed.iloc[int(allowed["latency_s"].to_numpy(float).argmin())]
     near = ~(allowed["latency_low_s"] > best["latency_high_s"])
     rivals = _others(allowed[near].sort_values("latency_s", kind="stable"), best["key"])
     value = float(best["latency_s"])

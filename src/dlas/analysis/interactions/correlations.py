@@ -38,7 +38,7 @@ def correlations(machine: str, stacks: pd.DataFrame) -> Iterator[Correlation]:
         fastest = usual.sort_values("latency_s", kind="stable")
         points = fastest.drop_duplicates(["model", "optimizations"]).sort_index()
         for a, b in combinations(COLUMNS, 2):
-            known = points[points[a].notna() & points[b].notna()]
+            known = points[_known(points[a], a) & _known(points[b], b)]
             yield _correlation(machine, str(dataset), known, a, b)
 
 
@@ -48,9 +48,9 @@ def _correlation(machine: str, dataset: str, points: pd.DataFrame, a: str, b: st
     number = len(np.unique(networks))
     scope = f"{count(number, 'network')} on {dataset}, each as compressed, at its fastest"
     x, y = _scaled(points[a], a), _scaled(points[b], b)
-    unknown = Correlation(machine, a, b, *[float("nan")] * 3, n, scope, *[float("nan")] * 3)
     if n < _FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return unknown
+        nan = float("nan")
+        return Correlation(machine, a, b, nan, nan, nan, n, scope, nan, nan, nan)
     ranks = _pearson(rankdata(x), rankdata(y))
     logs = _pearson(x, y)
     if number >= _NETWORKS:
@@ -61,11 +61,13 @@ def _correlation(machine: str, dataset: str, points: pd.DataFrame, a: str, b: st
     return Correlation(machine, a, b, ranks, *ends[0], n, scope, logs, *ends[1])
 
 
+def _known(values: pd.Series, name: str) -> pd.Series:
+    return values.notna() & ((values > 0) | (name == "accuracy"))
+
+
 def _scaled(values: pd.Series, name: str) -> Floats:
-    numbers = values.to_numpy(np.float64)
-    if name == "accuracy":
-        return numbers
-    return np.log(np.maximum(numbers, 1e-300))
+    numbers: Floats = values.to_numpy(np.float64)
+    return numbers if name == "accuracy" else np.log(numbers)
 
 
 def _pearson(x: Floats, y: Floats) -> float:

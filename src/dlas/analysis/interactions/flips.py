@@ -16,12 +16,11 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dlas.analysis.interactions.grid import Grid, context_words
 from dlas.analysis.interactions.records import Flip, Steady
 from dlas.analysis.interactions.sentences import flip_sentence, steady_sentence
-from dlas.analysis.interactions.timings import Floats, Ints, Timings, adjusted
+from dlas.analysis.interactions.timings import Bools, Floats, Ints, Timings, adjusted
 
 RATE = 0.05
 #: What somebody chooses; a network or a data set is given.
@@ -49,7 +48,7 @@ class _Bests:
     rows: Ints
     best: Ints
     chance: Floats
-    clear: NDArray[np.bool_]
+    clear: Bools
 
 
 class _Pairs(NamedTuple):
@@ -60,7 +59,7 @@ class _Pairs(NamedTuple):
     first: Ints
     second: Ints
     chance: Floats
-    clear: NDArray[np.bool_]
+    clear: Bools
 
 
 def find_flips(grids: list[Grid], samples: Mapping[str, Floats] | None) -> Found:
@@ -135,72 +134,63 @@ def _pairs(grid: Grid, bests: _Bests, changed: int, sought: int) -> _Pairs:
 
 
 def _grouped(
+    grid: Grid, timings: Timings, bests: _Bests, pairs: _Pairs, chance: Floats, flipped: Bools
+) -> Iterator[Flip]:
+    """Flips that differ in their contexts only are one."""
+    at = bests.contexts[:, pairs.changed]
+    change = np.stack([at[pairs.first], at[pairs.second]], axis=1)
+    kinds = np.hstack([change, bests.best[pairs.first][:, None], bests.best[pairs.second][:, None]])
+    for kind in np.unique(kinds[flipped], axis=0):
+        own = np.flatnonzero(flipped & (kinds == kind).all(axis=1))
+        looked = int((change == kind[:2]).all(axis=1).sum())
+        yield _flip(grid, timings, bests, pairs, own, kind, float(chance[own].max()), looked)
+
+
+def _flip(
     grid: Grid,
     timings: Timings,
     bests: _Bests,
     pairs: _Pairs,
-    chance: Floats,
-    flipped: NDArray[np.bool_],
-) -> Iterator[Flip]:
-    found = np.flatnonzero(flipped)
-    first, second = pairs.first[found], pairs.second[found]
-    kinds = np.stack(
-        [
-            bests.contexts[first, pairs.changed],
-            bests.contexts[second, pairs.changed],
-            bests.best[first],
-            bests.best[second],
-        ],
-        axis=1,
-    )
-    distinct, where = np.unique(kinds, axis=0, return_inverse=True)
-    for i, (before, after, best_before, best_after) in enumerate(distinct):
-        own = np.flatnonzero(where.ravel() == i)
-        one, other = bests.rows[first[own]], bests.rows[second[own]]
-        regret = _regret(timings, other[:, best_after], other[:, best_before])
-        earlier = _regret(timings, one[:, best_before], one[:, best_after])
-        own = own[np.argsort(-regret[3], kind="stable")]
-        fixed = [j for j in range(len(grid.factors)) if j not in (pairs.changed, pairs.sought)]
-        words = [context_words(grid, int(bests.rows[c].max()), fixed) for c in first[own]]
-        changed, of = grid.factors[pairs.changed], grid.factors[pairs.sought]
-        levels = grid.levels[pairs.changed], grid.levels[pairs.sought]
-        names = (
-            levels[0][before], levels[0][after], levels[1][best_before], levels[1][best_after],
-        )  # fmt: skip
-        rows = [
-            row
-            for c, d in zip(first[own], second[own], strict=True)
-            for row in (
-                bests.rows[d, best_after], bests.rows[d, best_before],
-                bests.rows[c, best_before], bests.rows[c, best_after],
-            )
-        ]  # fmt: skip
-        factors = tuple(grid.factors[j] for j in fixed)
-        yield Flip(
-            grid.machine,
-            flip_sentence(changed, of, names, factors, words, grid.scope),
-            changed, names[0], names[1], of, names[2], names[3],
-            tuple(" · ".join(each) or "all else alike" for each in words),
-            tuple(grid.stacks["key"].iloc[rows]),
-            *regret[:3],
-            *earlier[:3],
-            float(chance[found[own]].max()),
-            grid.scope,
-        )  # fmt: skip
+    own: Ints,
+    kind: Ints,
+    chance: float,
+    looked: int,
+) -> Flip:
+    """``own``: the pairs of contexts that show it; ``kind``: levels before, after, best before,
+    best after."""
+    changed, of = grid.factors[pairs.changed], grid.factors[pairs.sought]
+    old, new = kind[2:]
+    stake = timings.compare(
+        bests.rows[pairs.second[own], new], bests.rows[pairs.second[own], old]
+    ).gap
+    own = own[np.argsort(-stake, kind="stable")]
+    before, after = bests.rows[pairs.first[own]], bests.rows[pairs.second[own]]
+    shown = np.stack([after[:, new], after[:, old], before[:, old], before[:, new]], axis=1)
+    fixed = [j for j in range(len(grid.factors)) if j not in (pairs.changed, pairs.sought)]
+    contexts = [context_words(grid, row, fixed) for row in shown[:, 0]]
+    levels = [grid.levels[pairs.changed], grid.levels[pairs.sought]]
+    names = (levels[0][kind[0]], levels[0][kind[1]], levels[1][old], levels[1][new])
+    factors = [grid.factors[j] for j in fixed]
+    return Flip(
+        grid.machine,
+        flip_sentence(changed, of, names, factors, contexts, looked, grid.scope),
+        changed, *names[:2], of, *names[2:],
+        tuple(" · ".join(each) or "all else alike" for each in contexts),
+        tuple(grid.stacks["key"].to_numpy(object)[shown.ravel()]),
+        *_ratio(timings, after[:, new], after[:, old]),
+        *_ratio(timings, before[:, old], before[:, new]),
+        chance, looked, grid.scope,
+    )  # fmt: skip
 
 
-def _regret(timings: Timings, fast: Ints, slow: Ints) -> tuple[float, float, float, Floats]:
-    """The geometric mean of slow / fast with its 95 % interval, and every log ratio."""
-    compared = timings.compare(fast, slow)
-    middle = float(compared.gap.mean())
-    error = float(np.sqrt((compared.error**2).sum()) / len(compared.gap))
-    low, high = middle - _Z_95 * error, middle + _Z_95 * error
-    return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high)), compared.gap
+def _ratio(timings: Timings, fast: Ints, slow: Ints) -> tuple[float, float, float]:
+    """The geometric mean of slow / fast with its 95 % interval."""
+    gap, error, *_ = timings.compare(fast, slow)
+    middle, half = gap.mean(), _Z_95 * np.sqrt((error**2).sum()) / len(gap)
+    return float(np.exp(middle)), float(np.exp(middle - half)), float(np.exp(middle + half))
 
 
-def _steady(
-    grid: Grid, bests: _Bests, pairs: _Pairs, differ: NDArray[np.bool_]
-) -> Iterator[Steady]:
+def _steady(grid: Grid, bests: _Bests, pairs: _Pairs, differ: Bools) -> Iterator[Steady]:
     clear = pairs.clear
     count = int((clear & ~differ).sum())
     if count < _STEADY or (clear & differ).any():

@@ -121,8 +121,8 @@ def _independent(values: pd.DataFrame, scope: str) -> tuple[pd.DataFrame, tuple[
     values = _joined(values, "dataset", ["network", "model"])
     values = _joined(values, "format", ["compression", "optimizations", "primitive", "algorithm"])
     said = []
-    for coarse in list(values):
-        for fine in values:
+    for coarse in map(str, list(values)):
+        for fine in map(str, list(values)):
             if fine == coarse or values[fine].nunique() < values[coarse].nunique():
                 continue
             if values.groupby(fine)[coarse].nunique().max() == 1:

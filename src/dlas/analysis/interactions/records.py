@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Shares of variance that do not matter in practice.
+NEGLIGIBLE = 0.01
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -24,6 +27,11 @@ class Effect:
     levels: tuple[int, ...]
     stacks: int
     scope: str = ""
+
+    @property
+    def present(self) -> bool:
+        """Whether it surely explains more than what is negligible; False where unknown."""
+        return self.low > NEGLIGIBLE
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,11 @@ class Flip:
     ``best_before`` to ``best_after``, in each of ``contexts`` (what is fixed, as words).
 
     ``rows``: the keys of the stacks that show it, those of a context together, the two fastest
-    first. ``margin``: how many times as long as the new best the old one takes after the change
-    (the regret of keeping it), the geometric mean over the contexts; ``low`` and ``high``: its 95 %
-    interval. ``margin_before``: the same before the change, the new best over the old.
-    ``chance``: the adjusted p-value, the largest of the contexts (Benjamini and Hochberg 1995)."""
+    first. ``looked``: in how many contexts it could have been seen. ``margin``: how many times
+    as long as the new best the old one takes after the change (the regret of keeping it), the
+    geometric mean over the contexts; ``low`` and ``high``: its 95 % interval.
+    ``margin_before``: the same before the change, the new best over the old. ``chance``: the
+    adjusted p-value, the largest of the contexts (Benjamini and Hochberg 1995)."""
 
     machine: str
     sentence: str
@@ -68,6 +77,7 @@ class Flip:
     low_before: float
     high_before: float
     chance: float
+    looked: int
     scope: str = ""
 
 

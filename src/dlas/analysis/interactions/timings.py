@@ -12,6 +12,7 @@ from scipy.special import betainc, ndtr
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
 
 #: Less does not matter in practice.
 MARGIN = 0.02
@@ -29,7 +30,7 @@ class Compared(NamedTuple):
     gap: Floats
     error: Floats
     chance: Floats
-    apart: NDArray[np.bool_]
+    apart: Bools
 
 
 class Timings:
