@@ -9,6 +9,7 @@ import typer
 
 from dlas import __version__
 from dlas.cli.bench import app as bench
+from dlas.cli.claims import claims
 from dlas.cli.compare import compare
 from dlas.cli.doctor import doctor
 from dlas.cli.explain import explain
@@ -39,6 +40,7 @@ app.command()(plan)
 app.command()(show)
 app.command()(compare)
 app.command()(report)
+app.command()(claims)
 app.command()(tables)
 app.command("list")(list_members)
 app.command()(explain)

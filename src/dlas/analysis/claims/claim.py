@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,15 +19,22 @@ from dlas.spec import parse_struct
 _SHIPPED = ("dlas.toml", "dlis.toml")
 _SHAPE = "[source] and [[claim]] tables"
 
+_TUNED = (
+    "Tuned is tuning = auto, a search of schedules as Ansor is, where the claim can be tested with "
+    "it; else template, else the faster of both. What the others say is among the numbers."
+)
+
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``link``: a URL. ``section``: where in the paper."""
+    """``link``: a URL. ``section``: where in the paper. ``words``: beginnings of words, and what
+    they mean, a sentence for the reading of every claim whose text has them."""
 
     paper: Text
     link: str = ""
     section: str = ""
+    words: dict[str, str] = {}
 
 
 class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +116,7 @@ def _claim(table: Any, source: Source, path: str) -> Claim:
     fields = parse_struct(_Fields, rest, path, "claim")
     if not isinstance(tests, list) or not tests:
         raise SpecError(f"{path}.test", "a claim needs one [[claim.test]] or more")
+    parsed = tuple(_test(one, f"{path}.test[{n}]") for n, one in enumerate(tests))
     return Claim(
         id=fields.id,
         title=fields.title,
@@ -115,10 +124,22 @@ def _claim(table: Any, source: Source, path: str) -> Claim:
         quoted=fields.quoted,
         derived=fields.derived,
         kind=fields.kind,
-        reading=fields.reading,
+        reading=_reading(fields, source.words, parsed),
         source=msgspec.structs.replace(source, section=fields.section or source.section),
-        test=tuple(_test(one, f"{path}.test[{n}]") for n, one in enumerate(tests)),
+        test=parsed,
     )
+
+
+def _reading(fields: _Fields, words: Mapping[str, str], tests: Sequence[Test]) -> str:
+    text = f"{fields.title} {fields.statement} {fields.reading}"
+    found = [
+        meaning
+        for word, meaning in words.items()
+        if re.search(rf"\b{re.escape(word)}", text, re.IGNORECASE)
+    ]
+    if any(test.names_tuned for test in tests):
+        found.append(_TUNED)
+    return " ".join([fields.reading, *dict.fromkeys(found)])
 
 
 def _test(table: Any, path: str) -> Test:
