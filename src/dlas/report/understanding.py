@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dlas.analysis.interactions import Best, Correlation, Effect, Rest, Understanding
 
 #: A number of every stack that the page adds to those of the results.
-TO_FRONT = Quantity("to_front", "Slower than the front", "×", 1)
+TO_FRONT = Quantity("to_front", "Over the front", "×", 1)
 #: What is explained, in words; in the order of the page's list.
 EXPLAINED = {
     "latency_s": "latency",
@@ -85,7 +85,8 @@ def _unexplained(rest: Rest | None) -> Iterable[str]:
             "peculiar to a stack."
         )
     if rest is not None and math.isfinite(rest.noise):
-        yield f"Noise of measuring, which is no part of it, is {percent(rest.noise)} % as large."
+        noise = "under 0.1" if rest.noise < 5e-4 else percent(rest.noise)
+        yield f"Noise of measuring, which is no part of it, is {noise} % as large."
 
 
 def understanding(found: Understanding, stacks: pd.DataFrame, rows: Rows) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,28 +16,36 @@ if TYPE_CHECKING:
 
 #: Every verdict has a sign, so that none is told by its colour alone.
 SIGNS = {"holds": "✓", "contradicted": "✗", "undecided": "≈", "not testable here": "–"}
-OBSERVATIONS = "The thirteen observations of the paper"
+UNTESTABLE = list(SIGNS)[-1]
+OBSERVATIONS = "The paper's thirteen observations"
 OTHERS = "Other claims"
+#: Where one part of a claim's sentence ends.
+_PART = re.compile(rf"(\((?:{'|'.join(SIGNS)})\)) ")
 
 
 def verdict_groups(verdicts: Sequence[Verdict], rows: Rows) -> list[dict[str, Any]]:
-    """Per machine the observations and then the others: ``title``, ``summary``, ``verdicts``."""
+    """Per machine and source the observations, then the others: ``title``, ``paper``, ``summary``,
+    ``verdicts``, and apart from those ``untestable`` ones that are no observations."""
+    found: dict[tuple[str, bool, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        paper = verdict.claim.source.paper
+        found.setdefault((verdict.machine, not is_observation(verdict), paper), []).append(verdict)
+    places = list(dict.fromkeys(machine for machine, _, _ in found))
     groups = []
-    machines = list(dict.fromkeys(verdict.machine for verdict in verdicts))
-    for place, machine in enumerate(machines):
-        own = [verdict for verdict in verdicts if verdict.machine == machine]
-        for title, of_paper in ((OBSERVATIONS, True), (OTHERS, False)):
-            found = [verdict for verdict in own if is_observation(verdict) == of_paper]
-            if not found:
-                continue
-            on = f", on {machine}" if len(machines) > 1 else ""
-            groups.append(
-                {
-                    "title": title + on,
-                    "summary": _summary(found),
-                    "verdicts": [_shown(verdict, rows, place) for verdict in found],
-                }
-            )
+    for machine, other, paper in sorted(found, key=lambda g: (places.index(g[0]), g[1])):
+        own = found[machine, other, paper]
+        shown = [_shown(verdict, rows, places.index(machine)) for verdict in own]
+        apart = [one for one in shown if other and one["verdict"] == UNTESTABLE]
+        groups.append(
+            {
+                "title": (OTHERS if other else OBSERVATIONS)
+                + (f", {machine}" if len(places) > 1 else ""),
+                "paper": paper,
+                "summary": _summary(own),
+                "verdicts": [one for one in shown if one not in apart],
+                "untestable": apart,
+            }
+        )
     return groups
 
 
@@ -57,15 +66,16 @@ def _summary(verdicts: Sequence[Verdict]) -> str:
 
 def _shown(verdict: Verdict, rows: Rows, place: int) -> dict[str, Any]:
     claim = verdict.claim
+    number = claim.id.rpartition(".")[2]
     return {
-        "id": f"claim-{claim.id}" + (f"-{place + 1}" if place else ""),
+        "id": f"claim-{claim.id.replace('.', '-')}" + (f"-{place + 1}" if place else ""),
         "verdict": str(verdict.verdict),
-        "title": claim.title,
+        "title": f"{number} · {claim.title}" if is_observation(verdict) else claim.title,
         "statement": claim.statement,
         "quoted": claim.quoted,
-        "source": ", ".join(filter(None, [claim.source.paper, claim.source.section])),
+        "section": claim.source.section,
         "reading": claim.reading,
-        "sentence": verdict.sentence,
+        "sentences": _PART.sub(r"\1\n", verdict.sentence).split("\n"),
         "numbers": [_number(one, rows) for one in verdict.numbers],
         "missing": list(verdict.missing),
         **rows.link(verdict.rows),

@@ -9,8 +9,9 @@ function filterVerdicts() {
     verdict.hidden = pressed.length > 0 && !pressed.includes(verdict.dataset.verdict);
     shown += !verdict.hidden;
   }
-  for (const group of document.querySelectorAll(".verdicts")) {
+  for (const group of document.querySelectorAll(".verdicts, .untestable")) {
     group.hidden = !group.querySelector(".verdict:not([hidden])");
+    if (group.open === false && pressed.length && !group.hidden) group.open = true;
   }
   byId("verdicts-shown").textContent = `Shown: ${shown} of ${all.length}.`;
 }
