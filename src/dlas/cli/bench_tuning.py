@@ -47,6 +47,7 @@ def tuning(
     from dlas.hardware.local import Local
     from dlas.layer import did_you_mean
     from dlas.measure.protocol import Protocol
+    from dlas.report.quantities import count
     from dlas.systems.tvm import Tvm
 
     names = tuple(name.strip() for name in networks.split(",") if name.strip())
@@ -69,7 +70,7 @@ def tuning(
         write_rows(rows, json)  # a place that cannot be written is told before the work
     stopped = False
     try:
-        with Left(console, f"tuning, {len(bench.networks)} networks") as left:
+        with Left(console, f"tuning, {count(len(bench.networks), 'network')}") as left:
             for row in bench.run(left):
                 rows.append(row)
                 if json is not None:

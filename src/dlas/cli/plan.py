@@ -12,6 +12,7 @@ def plan(study: StudyFile, store: StoreOption = None) -> None:
     from rich.table import Table
 
     from dlas.layer import LAYERS
+    from dlas.report.quantities import count
     from dlas.store.store import open_store
     from dlas.study.making import Making, usual_limits
     from dlas.study.plan import make_plan
@@ -28,7 +29,7 @@ def plan(study: StudyFile, store: StoreOption = None) -> None:
     waiting = making.look()
     todo = {n.key for n in waiting} | {n.key for n in planned.pending if n.layer == "hardware"}
 
-    table = Table(title=f"{opened.name}: {len(planned.chains)} stacks")
+    table = Table(title=f"{opened.name}: {count(len(planned.chains), 'stack')}")
     for heading in ("layer", "choices", "to do", "there", "failed", "time"):
         table.add_column(heading, justify="left" if heading == "layer" else "right")
     for layer in LAYERS:
@@ -40,8 +41,9 @@ def plan(study: StudyFile, store: StoreOption = None) -> None:
         row = (len({str(n.spec) for n in nodes}), len(new), there, failed)
         table.add_row(layer, *map(str, row), f"{seconds:.0f} s" if new else "")
     console.print(table)
-    for sentence, count in opened.dropped.items():
-        console.print(f"{count} combinations dropped: {escape(sentence)}", soft_wrap=True)
+    for sentence, many in opened.dropped.items():
+        dropped = count(many, "combination")
+        console.print(f"{dropped} dropped: {escape(sentence)}", soft_wrap=True)
     missing = {m.missing() for m in planned.members.values()} - {None}
     for sentence in sorted(map(str, missing)):
         console.print(f"[yellow]missing[/] {escape(sentence)}", soft_wrap=True)

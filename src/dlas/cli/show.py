@@ -28,6 +28,7 @@ def show(
     from rich.console import Console
 
     from dlas import api
+    from dlas.report.quantities import count
     from dlas.report.terminal import results_table
     from dlas.store.store import open_store
 
@@ -45,4 +46,4 @@ def show(
         console.print(results_table(frame))
         return
     api.export_results(study, export, place)
-    console.print(f"{len(frame)} stacks written to {export}", soft_wrap=True, markup=False)
+    console.print(f"{count(len(frame), 'stack')} written to {export}", soft_wrap=True, markup=False)
