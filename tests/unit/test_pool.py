@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,3 +32,12 @@ def test_the_machine_keeps_some_memory(tmp_path: Path, monkeypatch: pytest.Monke
             events += [event for _, event in pool.wait()]
     assert events[-1]["status"] == "out_of_memory"
     assert events[-1]["message"].startswith("out of memory: it held ")
+
+
+def test_a_worker_starts_without_a_database() -> None:
+    code = (
+        "import sys, dlas.study.stages\n"
+        "print([m for m in ('sqlalchemy', 'pandas', 'torch', 'tvm') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -15,49 +14,14 @@ from dlas.errors import StoreError
 from dlas.node import Node
 from dlas.store import tables as t
 from dlas.store.database import Database
-from dlas.store.schema import METRICS, STATUSES
+from dlas.store.outcome import Ending as Ending
+from dlas.store.outcome import Measured as Measured
+from dlas.store.outcome import Outcome as Outcome
 
 #: Outcomes that an estimate of time is learnt from.
 RECENT = 20_000
 _ABOVE_DIGITS = "g"  # after every digit of a key
 _CHUNK = 500  # keys per query: below every database's limit on bound values
-_METRIC_NAMES = {column.name for column in METRICS}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a try at a node ended. ``status`` is one of ``schema.STATUSES``; ``metrics`` are numbers
-    by ``schema.METRICS`` name, ``facts`` sentences."""
-
-    status: str
-    message: str = ""
-    seconds: float = 0.0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        assert self.status in STATUSES, self.status
-        assert set(self.metrics) <= _METRIC_NAMES, set(self.metrics) - _METRIC_NAMES
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One observation: raw samples in seconds, and all else that was recorded with them."""
-
-    taken_at: str
-    samples_s: NDArray[np.float64]
-    record: Mapping[str, Any]
-
-
-class Ending(NamedTuple):
-    """How the last try at a node ended; later outcomes have higher numbers."""
-
-    number: int
-    key: str
-    status: str
-    message: str
-    seconds: float
-    finished_at: str
 
 
 _ENDINGS = sa.select(

@@ -25,7 +25,7 @@ from dlas.network import Network
 from dlas.optimizations.base import Optimization
 from dlas.plan import open_plan
 from dlas.spec import parse_member
-from dlas.store.results import Outcome
+from dlas.store.outcome import Outcome
 from dlas.study.agreement import quantization_step, share_within
 from dlas.systems.base import System
 
