@@ -210,6 +210,6 @@ def test_the_table_fits_a_terminal() -> None:
     text = capture.get()
     assert all(len(line) <= 80 for line in text.splitlines())
     (line,) = (line for line in text.splitlines() if line.startswith("b "))
-    assert line.split() == ["b", "conv_b", "30.0%", "4.000", "50.0%", "1.7", "█" * 16]
+    assert line.split() == ["b", "conv_b", "30.0%", "4.000", "50.0%", "1.67", "█" * 12]
     (unseen,) = (line for line in text.splitlines() if line.startswith("c "))
     assert unseen.split() == ["c", "dense", "10.0%", "–"]

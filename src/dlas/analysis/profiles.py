@@ -69,7 +69,7 @@ class ProfileTable:
             said.append(f"the profile's sum is {ratio:.2f} of the median latency: {why}")
         for kind, words in (("layout", "moving images into other layouts"), ("other", "all else")):
             seconds = math.fsum(row.seconds or 0.0 for row in self.rows if row.kind == kind)
-            if seconds and self.sum_s:
+            if seconds >= SMALL * self.sum_s > 0:
                 said.append(f"{words} took {seconds / self.sum_s:.0%} of it")
         unseen = [row.name for row in self.rows if row.seconds is None]
         if unseen:

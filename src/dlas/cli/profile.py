@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 #: Runs of a profile that is measured on the spot, and about how many seconds they may take.
 RUNS, FEWEST, SECONDS = 10, 3, 5.0
+#: Ratios above it need no decimals.
+FEW = 10
 #: Characters of the longest bar.
-BAR = 16
+BAR = 12
 
 
 def profile(
@@ -124,7 +126,7 @@ def _drawn(rows: Sequence[ProfileRow], when: str) -> Table:
         box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,
     )  # fmt: skip
     table.add_column("layer", overflow="fold")
-    table.add_column("computed by", overflow="fold", style="dim")
+    table.add_column("computed by", overflow="ellipsis", no_wrap=True, max_width=24, style="dim")
     for title in ("promised", "ms", "share", "×"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -136,9 +138,10 @@ def _drawn(rows: Sequence[ProfileRow], when: str) -> Table:
             _percent(row.promised),
             "–" if row.seconds is None else f"{1e3 * row.seconds:.3f}",
             _percent(row.share),
-            "" if row.ratio is None else f"{row.ratio:.2g}",
+            "" if row.ratio is None else f"{row.ratio:.{2 if row.ratio < FEW else 0}f}",
         )
-        table.add_row(Text(row.name, style), Text(row.op), *numbers, Text(bar))
+        names = (row.name, row.op) if row.kind == "layer" else (row.op or row.name, "")
+        table.add_row(Text(names[0], style), names[1], *numbers, Text(bar))
     return table
 
 
