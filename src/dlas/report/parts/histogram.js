@@ -1,7 +1,7 @@
 // Every run of one stack, or of two: a histogram, and below it on the same scale the runs in the
 // order they were taken, the first run and the warm-ups on top. A is filled, B is a dashed outline.
 const BINS = { least: 8, most: 32 };
-const ROOM = { top: 34, right: 16, bottom: 42, left: 52, bars: 190, strip: 76 };
+const ROOM = { top: 46, right: 16, bottom: 42, left: 52, bars: 190, strip: 80 };
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const places = new Map([...LETTERS].map((letter, place) => [letter, place]));
 
@@ -19,7 +19,7 @@ function samplesOf(row) {
   const quartile = quantile(0.75) - quantile(0.25);
   // Beyond the fence, few runs would flatten all others: they are told, not drawn to scale.
   const fence = quantile(0.75) + 8 * (quartile || 0.02 * quantile(0.5));
-  return { row, values, modes, quartile, low: sorted[0], high: Math.min(sorted[sorted.length - 1], fence) };
+  return { row, values, modes, quartile, low: sorted[0], high: sorted.findLast((value) => value <= fence) };
 }
 
 // held: [letter, row] of one or two stacks. What has no samples is told in the caption.
@@ -131,14 +131,14 @@ function drawMedian({ letter, row }, line, several, across, floor, width) {
   return made;
 }
 
-// From top to bottom: the first run (▽), the warm-ups (+) and the runs (dots), by latency.
+// In a row on top the first run (▽) and the warm-ups (+), then from top to bottom the runs (dots).
 function drawOrder({ letter, row, values }, across, top, several) {
   const group = drawing("g", { class: "order" });
   const hasFirst = known(numbers.first_run_s[row]);
   const before = [numbers.first_run_s[row], ...data.warmups[row]].filter(known);
   const all = [...before, ...values];
-  const reach = ROOM.strip - 26;
-  const y = (at) => top + 16 + (all.length > 1 ? (at / (all.length - 1)) * reach : reach / 2);
+  const reach = ROOM.strip - 38;
+  const y = (at) => top + 28 + (at / values.length) * reach;
   const [from, to] = [across.at(across.domain[0]), across.at(across.domain[1])];
   let dots = "";
   let beyond = 0;
@@ -146,17 +146,17 @@ function drawOrder({ letter, row, values }, across, top, several) {
     const x = across.at(value);
     const inside = x >= from - 0.5 && x <= to + 0.5;
     const place = inside ? x : x > to ? to : from;
-    if (at === 0 && hasFirst) group.append(drawing("path", { class: "first-run", d: `M${place - 5},${y(at) - 6}h10l-5,8z` }));
-    else if (at < before.length) group.append(drawing("path", { class: "warmup", d: `M${place - 4},${y(at)}h8m-4,-4v8` }));
-    else if (inside) dots += `M${place.toFixed(1)},${y(at).toFixed(1)}h0`;
+    if (at === 0 && hasFirst) group.append(drawing("path", { class: "first-run", d: `M${place - 5},${top + 10}h10l-5,8z` }));
+    else if (at < before.length) group.append(drawing("path", { class: "warmup", d: `M${place - 4},${top + 14}h8m-4,-4v8` }));
+    else if (inside) dots += `M${place.toFixed(1)},${y(at - before.length).toFixed(1)}h0`;
     else beyond += 1;
   });
   const edge = (text, height) => group.append(drawing("text", { class: "axis", x: to - 10, y: height, "text-anchor": "end" }, `${text} →`));
   const far = before.map((value) => across.at(value) > to + 0.5);
   const late = far.slice(hasFirst ? 1 : 0).filter(Boolean).length;
   const told = [hasFirst && far[0] ? `first run ${shown("latency_s", before[0])}` : "", late ? plural(late, "warm-up") : ""].filter(Boolean);
-  if (told.length) edge(told.join(", "), y(0) + 3);
-  if (beyond) edge(`${beyond} of the runs`, top + ROOM.strip - 4);
+  if (told.length) edge(told.join(", "), top + 18);
+  if (beyond) edge(`${beyond} of the runs`, top + ROOM.strip - 3);
   group.append(drawing("path", { class: `dots-${letter.toLowerCase()}`, d: dots }));
   group.append(drawing("text", { class: "axis", x: 2, y: top + 20 }, several ? `${letter} ↓` : "order ↓"));
   return group;

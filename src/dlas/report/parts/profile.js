@@ -15,7 +15,7 @@ function layersOf(row) {
   });
 }
 const total = (values) => values.filter(known).reduce((sum, value) => sum + value, 0);
-const portion = (share) => (known(share) ? `${digits(100 * share)} %` : "–");
+const portion = (share) => (known(share) ? `${(100 * share).toFixed(1)}\u00a0%` : "–");
 
 function drawProfile(row) {
   const bars = layersOf(row);
@@ -23,7 +23,7 @@ function drawProfile(row) {
   for (const bar of bars) bar.share = known(bar.seconds) && sum ? bar.seconds / sum : null;
   const most = Math.max(...bars.flatMap(({ promised, share }) => [promised ?? 0, share ?? 0]));
   const bar = (kind, value, text) => [
-    element("span", { class: `bar ${kind}`, style: null }, sized(element("i"), known(value) ? value / most : 0)), text,
+    element("span", { class: `bar ${kind}` }, known(value) ? sized(element("i"), value / most) : ""), text,
   ];
   byId("profile-said").textContent = profileTold(row, bars, sum);
   layerTable([

@@ -124,8 +124,8 @@ function clickedStack({ target }) {
 function drawMarking() {
   document.addEventListener("click", (event) => {
     const row = clickedStack(event);
-    const selecting = !event.target.closest(".marker") && String(getSelection()) !== "";
-    if (row !== null && !selecting) mark(Number(row));
+    const selecting = () => !event.target.closest(".marker") && getSelection().type === "Range";
+    if (row !== null && !selecting()) mark(Number(row));
   });
   document.addEventListener("keydown", (event) => {
     const place = event.target.closest?.(".mark, #matrix td[data-row], .marker");

@@ -9,6 +9,9 @@ const LAYERS = [
   ["machine", "Machine"],
 ];
 
+// A browser takes a second to lay out thousands of rows.
+const AT_ONCE = 250;
+
 function stackTable() {
   const table = byId("table");
   const columns = tableColumns();
@@ -28,16 +31,17 @@ function stackTable() {
   const body = element("tbody");
   const marks = element("th", { scope: "col" }, element("span", { class: "unseen" }, "Mark"));
   table.append(element("thead", {}, element("tr", {}, marks, ...heads.values())), body);
-  const lines = new Map(); // made once: only their order and number change
 
   function chosen() {
     const rows = shownRows().filter((row) => !evidence.rows.size || evidence.rows.has(row));
     const key = sorted.column.value ?? sorted.column.text;
     return rows.sort((a, b) => compare(key(a), key(b), sorted.sign) || a - b);
   }
-  function line(row) {
-    if (!lines.has(row)) lines.set(row, tableRow(row, columns));
-    return lines.get(row);
+  let waiting = []; // rows further down, laid out when they are scrolled to
+  function lay(many) {
+    body.append(...waiting.slice(0, many).map((row) => tableRow(row, columns)));
+    waiting = waiting.slice(many);
+    paintMarks();
   }
   function fill() {
     const rows = chosen();
@@ -45,7 +49,9 @@ function stackTable() {
       if (column !== sorted.column) head.removeAttribute("aria-sort");
       else head.setAttribute("aria-sort", sorted.sign > 0 ? "ascending" : "descending");
     }
-    body.replaceChildren(...rows.map(line));
+    waiting = rows;
+    body.replaceChildren();
+    lay(AT_ONCE);
     walkTo(body.firstElementChild);
     byId("shown").textContent = data.count
       ? `Shown: ${whole.format(rows.length)} of ${count(data.count)}. The CSV holds those shown here, in base units (s, bytes, shares).`
@@ -67,8 +73,14 @@ function stackTable() {
   byId("download").addEventListener("click", ({ currentTarget }) => {
     currentTarget.href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv(chosen()))}`;
   });
+  const pane = table.parentNode;
+  pane.addEventListener("scroll", () => {
+    if (waiting.length && pane.scrollTop + 2 * pane.clientHeight > pane.scrollHeight) lay(AT_ONCE);
+  });
+  window.addEventListener("beforeprint", () => lay(Infinity));
   body.addEventListener("keydown", (event) => {
     const at = event.target.closest("tr");
+    if (event.key === "End" || at === body.lastElementChild) lay(event.key === "End" ? Infinity : AT_ONCE);
     const next = {
       ArrowDown: at.nextElementSibling, ArrowUp: at.previousElementSibling,
       Home: body.firstElementChild, End: body.lastElementChild,
