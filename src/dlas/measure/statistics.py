@@ -63,7 +63,8 @@ def median_interval(samples: Samples, confidence: float = CONFIDENCE) -> Estimat
     if rank is None:
         return Estimate(median(samples), None, None)
     ordered = np.sort(np.asarray(samples, float))
-    return Estimate(median(samples), float(ordered[rank - 1]), float(ordered[-rank]))
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    return Estimate(float(middle), float(ordered[rank - 1]), float(ordered[-rank]))
 
 
 @cache

@@ -123,8 +123,8 @@ def _verdict(
     missing: list[str] = []
     for test, finding in findings:
         part = f"{test.part}: " if several and test.part else ""
-        said = f" ({finding.verdict})" if several else ""
-        sentences.append(f"{part[:1].upper()}{part[1:]}{finding.sentence}{said}")
+        head = f"{test.part[:1].upper()}{test.part[1:]}, {finding.verdict}: " if several else ""
+        sentences.append(f"{head.removeprefix(', ')}{finding.sentence}")
         numbers += [replace(n, label=f"{part}{n.label}") for n in finding.numbers]
         missing += finding.missing
     if word == CONTRADICTED:  # what decides comes first

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -56,6 +57,15 @@ class Measures:
     def compare(self, row: int, other: int) -> Effect:
         """How much more the other has: a ratio, or a difference. Stacks timed side by side are
         compared round by round; others by the far ends of their intervals."""
+        if (row, other) not in self._compared:
+            self._compared[row, other] = self._compare(row, other)
+        return self._compared[row, other]
+
+    @cached_property
+    def _compared(self) -> dict[tuple[int, int], Effect]:
+        return {}
+
+    def _compare(self, row: int, other: int) -> Effect:
         if self.quantity.scale == "difference":
             value = self.value[other] - self.value[row]
             down = math.hypot(self.value[other] - self.low[other], self.high[row] - self.value[row])

@@ -16,12 +16,16 @@ from dlas.analysis.claims.select import Selector, words
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Columns that the name of the network implies.
+_SAID = ("network", "dataset", "pixels")
+
 Sides = Mapping[str, tuple[Selector, ...]]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """``sides``: rows of the frame per side, the least of the measured quantity first."""
+    """``network``: with its data set where that is needed. ``sides``: rows of the frame per side,
+    the least of the measured quantity first."""
 
     labels: Mapping[str, Any]
     network: str
@@ -92,20 +96,15 @@ def names_of(found: Sequence[Setting]) -> list[str]:
     columns = [
         column
         for column in (found[0].labels if found else ())
-        if len({str(setting.labels[column]) for setting in found}) > 1
+        if column not in _SAID and len({str(setting.labels[column]) for setting in found}) > 1
     ]
-    if "network" not in columns:
-        columns = ["network", *columns]
+    if "optimizations" in columns and "compression" in columns:
+        columns.remove("compression")
     names = []
     for setting in found:
-        parts = []
-        for column in columns:
-            value = setting.labels.get(column, setting.network if column == "network" else "")
-            plain = isinstance(value, str)
-            if column in ("pixels", "compression") and len(columns) > 1:
-                continue  # the network or the optimizations say it already
-            parts.append(str(value) if plain else f"{column} {value}")
-        names.append(", ".join(part for part in parts if part))
+        levels = [(column, setting.labels[column]) for column in columns]
+        parts = [str(x) if isinstance(x, str) else f"{column} {x}" for column, x in levels]
+        names.append(", ".join([setting.network, *filter(None, parts)]))
     return names
 
 

@@ -52,7 +52,7 @@ class Faster(Counted, frozen=True, kw_only=True):
         return contest(found, mine, sorted(rivals, key=lambda r: float(found.value[r])), bound)
 
     def saying(self, found: Measures) -> str:
-        rivals = ", than ".join(short(rival) for rival in self.than)
+        rivals = ", and than ".join(short(rival) for rival in self.than)
         text = f"{short(self.choice)} is {found.quantity.less} than {rivals}"
         if found.quantity.scale == "ratio" and self.times != 1.0:
             text += f", at least {self.times:.3g}×"
