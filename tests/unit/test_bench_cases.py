@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dlas.bench.calibration import calibrated
 from dlas.bench.cases import NETWORKS, PAPER, Case, build, network_cases
 from dlas.bench.contenders import PEERS, choose, ours
 from dlas.bench.layers import GROUPED_SHAPES, WEIGHT_BYTES, Workload, layer_cases
 from dlas.errors import InputError
 from dlas.evaluate import scores
 from dlas.layer import table
+from dlas.models.calibration import calibrated
 from dlas.network import Network
 from dlas.spec import parse_member
 from dlas.testing.networks import TINY, noise_images, tiny

@@ -9,7 +9,7 @@ import pytest
 from test_tvm_system import deviation, expected, plan_of
 from test_tvm_template import executed
 
-from dlas.bench.calibration import calibrated
+from dlas.models.calibration import calibrated
 from dlas.network import Network
 from dlas.network.builder import Builder
 from dlas.testing.networks import noise_images

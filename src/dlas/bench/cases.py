@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from dlas.bench.calibration import calibrated
 from dlas.data import Data, Split
 from dlas.errors import InputError
 from dlas.layer import did_you_mean
 from dlas.models.base import Model
+from dlas.models.calibration import calibrated
 from dlas.network import Network
 from dlas.plan import DENSE
 from dlas.spec import parse_member

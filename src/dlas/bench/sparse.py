@@ -8,12 +8,12 @@ from dataclasses import replace
 from functools import lru_cache, partial
 
 from dlas.algorithms.formats import weight_format
-from dlas.bench.calibration import calibrated
 from dlas.bench.cases import NETWORKS, Case, build, known
 from dlas.bench.contenders import PEERS, Contender, ours
 from dlas.bench.layers import OF_A_KIND, kind_cases
 from dlas.errors import InputError
 from dlas.layer import member
+from dlas.models.calibration import calibrated
 from dlas.network import Network
 from dlas.optimizations.magnitude import magnitude_masks, zeroed
 from dlas.plan import DENSE, KEPT

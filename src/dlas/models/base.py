@@ -18,7 +18,9 @@ from dlas.training import REVISION, Recipe
 
 class Model(Member, frozen=True, kw_only=True):
     """A network and how it gets its weights: from ``weights`` (a safetensors file), by ``train``,
-    or both, which goes on training from the file; with neither, those it is built with."""
+    or both, which goes on training from the file. With neither they are random, and BatchNorm has
+    the statistics of noise, so that numbers stay in the range of trained networks' (see
+    ``calibration``)."""
 
     #: Its random numbers are the initial weights.
     distributions: ClassVar[tuple[str, ...]] = ("numpy",)
@@ -56,9 +58,15 @@ class Model(Member, frozen=True, kw_only=True):
             from dlas.training import train
 
             network = train(network, data, self.train, seed=self.seed, context=context)
+        if self.untrained:
+            from dlas.models.calibration import calibrated
+
+            network = calibrated(network, self.seed)
         return network
 
     def tools(self) -> dict[str, str]:
+        if self.untrained:
+            return {**super().tools(), "dlas.calibration": "1"}
         if self.train is None:
             return super().tools()
         training = {"dlas.training": str(REVISION), "torch": distribution_version("torch")}

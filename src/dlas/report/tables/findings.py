@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +15,10 @@ from dlas.report.tables.table import Table
 from dlas.store.archive import StudyResults
 
 
-def verdicts(found: Sequence[StudyResults], only: str = "dlas.") -> Table:
-    """Of the published claims whose names start with ``only``: the verdict and why."""
-    claims = [claim for claim in published() if claim.id.startswith(only)]
+def verdicts(found: Sequence[StudyResults], only: str = ".*") -> Table:
+    """Of the published claims whose names match ``only``, a regular expression: the verdict and
+    why."""
+    claims = [claim for claim in published() if re.fullmatch(only, claim.id)]
     frame, samples = _joined(found)
     rows = [
         [
