@@ -188,14 +188,16 @@ def apply_tile(order: Any, block: Any, knobs: Knobs, threads: int) -> None:
     order.set_scope(block, 0, "local")
     n, k, y, x, lane = order.get_loops(last)
     k_tile, y_tile, sums = compute_in_registers(order, block, (last, k, y, x, lane), knobs)
-    tiles = (y_tile, k_tile) if knobs["rows_outside"] else (k_tile, y_tile)
+    # Weights that come from memory come once for all images.
+    tiles = (n, y_tile, k_tile) if knobs["rows_outside"] else (k_tile, n, y_tile)
     order.reorder(*tiles)
-    place = tiles[0]
+    place = y_tile
     for stage in taps if shared else ():
         order.compute_at(stage, k_tile)
         order.vectorize(order.get_loops(stage)[-1])
     if threads > 1:
-        place = order.fuse(n, *tiles[: 1 if inside or (taps and shared) else 2])
+        together = 2 if inside else 1 if taps and shared else 3
+        place = order.fuse(*tiles[:together])
         order.parallel(place)
     order.decompose_reduction(block, sums)
     for stage in before if inside else ():
