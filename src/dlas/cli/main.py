@@ -14,6 +14,7 @@ from dlas.cli.compare import compare
 from dlas.cli.doctor import doctor
 from dlas.cli.explain import explain
 from dlas.cli.explain_speedup import explain_speedup
+from dlas.cli.interactions import interactions
 from dlas.cli.list import list_members
 from dlas.cli.plan import plan
 from dlas.cli.profile import profile
@@ -43,6 +44,7 @@ app.command()(report)
 app.command()(claims)
 app.command()(tables)
 app.command("list")(list_members)
+app.command()(interactions)
 app.command()(explain)
 app.command("explain-speedup")(explain_speedup)
 app.command()(profile)

@@ -54,9 +54,11 @@ class Variances:
 
 @dataclass(frozen=True)
 class _Model:
-    """``columns``: (n, p) without the mean; ``blocks``: by factors, the columns of each."""
+    """``columns``: (n, p), the mean first, then ``mains`` − 1 of single choices. ``blocks``: by
+    factors, the columns of each. ``left_out``: what cannot be fitted."""
 
     columns: Floats
+    mains: int
     blocks: dict[tuple[int, ...], slice]
     left_out: tuple[tuple[int, ...], ...]
 
@@ -71,109 +73,134 @@ def variances(grid: Grid, quantity: str, values: Floats, noise: Floats) -> Varia
     if np.ptp(values) < 1e-12 * max(1.0, float(np.abs(values).max())):
         return Variances(said=(f"{name} is 0: all {len(values)} stacks have the same.",))
     model = _model(grid)
-    if model.columns.shape[1] and len(values) <= _mains(model):
-        few = f"{len(values)} stacks are too few for {_mains(model) + 1} numbers"
+    if len(values) <= model.mains:
+        few = f"{len(values)} stacks are too few for {model.mains} numbers"
         return Variances(said=(f"{name} cannot be explained: {few}.",))
-    return _explained(grid, quantity, values, noise, model, name)
+    fit = _fit(model, values, noise)
+    total = sum(float(own[0]) for own in fit.parts.values()) + fit.rest
+    if not total > 0:
+        return Variances(said=(f"{name} is no larger than its noise.",))
+    totals = sum(own[1] for own in fit.parts.values()) + fit.rest
+    known = fit.free or np.isfinite(fit.noise)
+    effects = []
+    for at in sorted((*fit.parts, *model.left_out), key=lambda at: (len(at), at)):
+        share = low = high = float("nan")
+        if at in fit.parts:
+            share = float(fit.parts[at][0]) / total
+            low, high = _ends(share, fit.parts[at][1] / np.maximum(totals, 1e-300), known)
+        factors = tuple(grid.factors[i] for i in at)
+        levels = tuple(len(grid.levels[i]) for i in at)
+        n = len(values)
+        effects.append(
+            Effect(grid.machine, quantity, factors, share, low, high, levels, n, grid.scope)
+        )
+    rest = Rest(
+        grid.machine, quantity, fit.rest / total, fit.noise / total, len(values), grid.scope
+    )
+    return Variances(tuple(effects), (rest,), tuple(_said(grid, model, fit, name, len(values))))
 
 
 _NAMES = {"latency_s": "latency", "accuracy": "accuracy", "sparse_bytes": "size"}
 
 
-def _mains(model: _Model) -> int:
-    return sum(block.stop - block.start for at, block in model.blocks.items() if len(at) == 1)
+@dataclass(frozen=True)
+class _Fit:
+    """``parts``: by factors, the variance and its draws, both ≥ 0. ``rest``: the variance that is
+    left without noise; ``noise``: that of measuring, NaN where it is not known. ``free``: whether
+    the stacks tell how much is chance."""
+
+    parts: dict[tuple[int, ...], tuple[float, Floats]]
+    rest: float
+    noise: float
+    free: bool
 
 
-def _explained(
-    grid: Grid, quantity: str, values: Floats, noise: Floats, model: _Model, name: str
-) -> Variances:
-    n = len(values)
-    x = np.hstack([np.ones((n, 1)), model.columns])
+def _fit(model: _Model, values: Floats, noise: Floats) -> _Fit:
+    x, n = model.columns, len(values)
     penalty = np.full(x.shape[1], _PENALTY * n)
-    penalty[: 1 + _mains(model)] *= 1e-3
+    penalty[: model.mains] = 0
     into = np.linalg.solve(x.T @ x + np.diag(penalty), x.T)
     fitted = into @ values
     leverage = np.clip(np.einsum("np,pn->n", x, into), 0, 1)
     residual = values - x @ fitted
-    free = n - float(leverage.sum())
     known = noise[np.isfinite(noise)]
-    measured = float(np.mean(known**2)) if len(known) else 0.0
-    said = []
-    if free >= _FREE:
-        chance = float(residual @ residual) / free
+    measured = float(np.mean(known**2)) if len(known) else float("nan")
+    degrees = n - float(leverage.sum())
+    free = degrees >= _FREE
+    if free:
+        chance = float(residual @ residual) / degrees
         spread = residual / np.sqrt(np.maximum(1 - leverage, 0.05))
     else:
-        chance = measured
-        spread = np.where(np.isfinite(noise), noise, np.sqrt(measured))
-        said.append(
-            f"{name} is told by {n} stacks, as many as the model has numbers: what is peculiar "
-            "to one of them cannot be told from interactions, so intervals hold for these only."
-        )
-    random = np.random.default_rng(0)
-    signs = random.choice((-1.0, 1.0), size=(n, _DRAWS))
+        chance = float(np.nan_to_num(measured))
+        spread = np.where(np.isfinite(noise), noise, np.sqrt(chance))
+    signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(n, _DRAWS))
     drawn = fitted[:, None] + into @ (spread[:, None] * signs)
     bias = chance * np.einsum("pn,pn->p", into, into)
-    rest = max(chance - measured, 0.0) if free >= _FREE else 0.0
-    parts = {at: _slice(block) for at, block in model.blocks.items()}
-    point = {at: float((fitted[own] ** 2 - bias[own]).sum()) for at, own in parts.items()}
-    draws = {
-        at: (drawn[own] ** 2).sum(axis=0) - 2 * float(bias[own].sum()) for at, own in parts.items()
-    }
-    total = sum(max(0.0, v) for v in point.values()) + rest
-    totals = sum(np.maximum(0.0, v) for v in draws.values()) + rest
-    if not total > 0:
-        return Variances(said=(f"{name} is no larger than its noise.",))
-    effects = []
-    for at in (*parts, *model.left_out):
-        factors = tuple(grid.factors[i] for i in at)
-        levels = tuple(len(grid.levels[i]) for i in at)
-        share = low = high = float("nan")
-        if at in parts:
-            share = max(0.0, point[at]) / total
-            ends = np.quantile(
-                np.maximum(0.0, draws[at]) / np.maximum(totals, 1e-300), (0.025, 0.975)
-            )
-            low, high = min(float(ends[0]), share), max(float(ends[1]), share)
-        else:
-            said.append(
-                f"{name}: the interaction of {listed([word(f) for f in factors])} "
-                "cannot be said, too few of its combinations were measured."
-            )
-        effects.append(
-            Effect(grid.machine, quantity, factors, share, low, high, levels, n, grid.scope)
+    parts = {}
+    for at, own in model.blocks.items():
+        excess = float(bias[own].sum())
+        point = max(0.0, float((fitted[own] ** 2).sum()) - excess)
+        parts[at] = point, np.maximum(0.0, (drawn[own] ** 2).sum(axis=0) - 2 * excess)
+    rest = max(chance - float(np.nan_to_num(measured)), 0.0) if free else 0.0
+    return _Fit(parts, rest, measured, free)
+
+
+def _ends(share: float, draws: Floats, known: bool) -> tuple[float, float]:
+    """The interval, which holds the share itself."""
+    if not known:
+        return float("nan"), float("nan")
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return min(float(low), share), max(float(high), share)
+
+
+def _said(grid: Grid, model: _Model, fit: _Fit, name: str, n: int) -> Iterator[str]:
+    if not fit.free:
+        yield (
+            f"{name} is told by {n} stacks, about as many as the model has numbers: what is "
+            "peculiar to one of them counts as an interaction, and intervals hold for these only."
         )
-    own = Rest(grid.machine, quantity, rest / total, measured / total, n, grid.scope)
-    return Variances(tuple(effects), (own,), tuple(said))
-
-
-def _slice(block: slice) -> slice:
-    return slice(block.start + 1, block.stop + 1)  # the mean is before all
+    names = [[word(grid.factors[i]) for i in at] for at in model.left_out]
+    alone = [one[0] for one in names if len(one) == 1]
+    pairs = [" with ".join(one) for one in names if len(one) == 2]
+    if alone:
+        yield f"{name}: the {listed(alone)} changes with other choices and cannot be told apart."
+    if pairs:
+        yield (
+            f"{name}: too few combinations were measured to say how these interact: "
+            f"{listed(pairs)}."
+        )
 
 
 def _model(grid: Grid) -> _Model:
+    n = len(grid.codes)
     own = [contrasts(len(levels))[grid.codes[:, i]] for i, levels in enumerate(grid.levels)]
-    columns = list(own)
+    columns = [np.ones((n, 1))]
     blocks: dict[tuple[int, ...], slice] = {}
-    start = 0
-    for i, part in enumerate(own):
-        blocks[(i,)] = slice(start, start + part.shape[1])
-        start += part.shape[1]
-    left_out = []
-    for at in sorted(_pairs(grid), key=lambda at: own[at[0]].shape[1] * own[at[1]].shape[1]):
+    left_out: list[tuple[int, ...]] = []
+    start = 1
+    for i in sorted(range(len(own)), key=lambda i: -own[i].shape[1]):
+        end = start + own[i].shape[1]
+        if np.linalg.matrix_rank(np.hstack([*columns, own[i]])) < end:
+            left_out.append((i,))
+            continue
+        columns.append(own[i])
+        blocks[(i,)] = slice(start, end)
+        start = end
+    mains = start
+    # All combinations of two choices leave nothing for chance; of more, some columns are kept.
+    few = n - mains < _FREE
+    most = n / _COVERED if len(blocks) == 2 else n if few else n - _FREE
+    pairs = [at for at in combinations(range(len(own)), 2) if all((i,) in blocks for i in at)]
+    for at in sorted(pairs, key=lambda at: own[at[0]].shape[1] * own[at[1]].shape[1]):
         a, b = (own[i] for i in at)
-        size = a.shape[1] * b.shape[1]
-        many = start + size > _COLUMNS or start + size > _COVERED * len(grid.codes) * 1.5
-        if many or _coverage(grid, at) < _COVERED:
+        end = start + a.shape[1] * b.shape[1]
+        if end > min(_COLUMNS, most) or _coverage(grid, at) < _COVERED:
             left_out.append(at)
             continue
-        columns.append((a[:, :, None] * b[:, None, :]).reshape(len(a), size))
-        blocks[at] = slice(start, start + size)
-        start += size
-    return _Model(np.hstack(columns), blocks, tuple(left_out))
-
-
-def _pairs(grid: Grid) -> Iterator[tuple[int, int]]:
-    return combinations(range(len(grid.factors)), 2)
+        columns.append((a[:, :, None] * b[:, None, :]).reshape(n, end - start))
+        blocks[at] = slice(start, end)
+        start = end
+    return _Model(np.hstack(columns), mains, blocks, tuple(left_out))
 
 
 def _coverage(grid: Grid, at: tuple[int, int]) -> float:

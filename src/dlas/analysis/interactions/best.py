@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -43,24 +44,31 @@ def fronts(machine: str, stacks: pd.DataFrame) -> Iterator[Front]:
         )  # fmt: skip
 
 
-def budgets(machine: str, stacks: pd.DataFrame) -> Iterator[Best]:
+def budgets(machine: str, stacks: pd.DataFrame) -> list[Best]:
+    """Where several budgets have the same best stack, the widest of them."""
+    found = {(best.task, best.goal, best.key): best for best in _budgets(machine, stacks)}
+    return sorted(found.values(), key=lambda best: (best.task, best.goal))
+
+
+def _budgets(machine: str, stacks: pd.DataFrame) -> Iterator[Best]:
+    """The strictest budgets first."""
     for dataset, own in stacks[stacks["accuracy"].notna()].groupby("dataset", sort=False):
         task = str(dataset)
         top = float(own["accuracy"].max())
-        for limit in dict.fromkeys(np.floor(1e4 * (top - loss)) / 1e4 for loss in _LOSSES):
+        for limit in dict.fromkeys(math.floor(1e4 * (top - loss)) / 1e4 for loss in _LOSSES):
             allowed = own[own["accuracy"] >= limit]
             said = f"at an accuracy of {100 * limit:.2f} % or more on {task}"
-            yield _fastest(machine, task, allowed, "accuracy", float(limit), said)
-            yield _smallest(machine, task, allowed, float(limit), said)
+            yield _fastest(machine, task, allowed, "accuracy", limit, said)
+            yield _smallest(machine, task, allowed, limit, said)
         for limit in _times(own["latency_s"]):
             allowed = own[own["latency_s"] <= limit]
             said = f"within {1e3 * limit:g} ms on {task}"
-            yield _most_accurate(machine, task, allowed, float(limit), said)
+            yield _most_accurate(machine, task, allowed, limit, said)
 
 
 def _times(latency: pd.Series) -> list[float]:
     low, high = float(latency.min()), float(latency.max())
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = [step * 10.0**power for power in powers for step in _STEPS]
     found = [step for step in steps if low <= step < high]
     return [*found, next(step for step in steps if step >= high)]
@@ -73,7 +81,10 @@ def _fastest(
     near = ~(allowed["latency_low_s"] > best["latency_high_s"])
     rivals = _others(allowed[near].sort_values("latency_s", kind="stable"), best["key"])
     value = float(best["latency_s"])
-    sentence = f"The fastest stack {said} takes {1e3 * value:.3g} ms: {stack_words(best)}"
+    sentence = (
+        f"The fastest stack {said} takes {1e3 * value:.3g} ms and has {_percent(best)}: "
+        f"{stack_words(best)}"
+    )
     return Best(
         machine, task, "latency_s", budget, limit, _with(sentence, rivals), best["key"], value,
         rivals,
@@ -85,8 +96,8 @@ def _smallest(machine: str, task: str, allowed: pd.DataFrame, limit: float, said
     same = allowed[allowed["sparse_bytes"] == least].sort_values("latency_s", kind="stable")
     best = (same if len(same) else allowed.sort_values("latency_s")).iloc[0]
     sentence = (
-        f"The smallest network {said} has {float(best['sparse_bytes']) / 1e6:.3g} MB of weights, "
-        f"at its fastest: {stack_words(best)}."
+        f"The smallest network {said} has {float(best['sparse_bytes']) / 1e6:.3g} MB of weights "
+        f"and {_percent(best)}, at its fastest: {stack_words(best)}."
     )
     value = float(best["sparse_bytes"])
     return Best(
@@ -100,7 +111,8 @@ def _most_accurate(machine: str, task: str, allowed: pd.DataFrame, limit: float,
     same = allowed[allowed["accuracy"] >= top - _SAME].sort_values("latency_s", kind="stable")
     best = same.iloc[0]
     rivals = _others(same, best["key"])
-    sentence = f"The most accurate stack {said} reaches {100 * top:.2f} %: {stack_words(best)}"
+    sentence = f"The most accurate stack {said} has {_percent(best)} and takes "
+        f"{1e3 * float(best['latency_s']):.3g} ms: {stack_words(best)}"
     return Best(
         machine, task, "accuracy", "latency_s", limit, _with(sentence, rivals), best["key"], top,
         rivals,
@@ -116,6 +128,10 @@ def _with(sentence: str, rivals: tuple[str, ...]) -> str:
         return f"{sentence}."
     others = "another stack" if len(rivals) == 1 else f"{len(rivals)} others"
     return f"{sentence}; {others} cannot be told apart from it."
+
+
+def _percent(stack: pd.Series) -> str:
+    return f"{100 * float(stack['accuracy']):.2f} %"
 
 
 def stack_words(stack: pd.Series) -> str:
