@@ -111,8 +111,10 @@ def _most_accurate(machine: str, task: str, allowed: pd.DataFrame, limit: float,
     same = allowed[allowed["accuracy"] >= top - _SAME].sort_values("latency_s", kind="stable")
     best = same.iloc[0]
     rivals = _others(same, best["key"])
-    sentence = f"The most accurate stack {said} has {_percent(best)} and takes "
+    sentence = (
+        f"The most accurate stack {said} has {_percent(best)} and takes "
         f"{1e3 * float(best['latency_s']):.3g} ms: {stack_words(best)}"
+    )
     return Best(
         machine, task, "accuracy", "latency_s", limit, _with(sentence, rivals), best["key"], top,
         rivals,
