@@ -18,10 +18,12 @@ TOTAL_S, PEAK_BYTES, QUERY_S = 20.0, 1 << 30, 2.0
 
 
 class Step(NamedTuple):
-    """``peak_bytes``: the most memory the process had held by its end."""
+    """``cpu_s``: of all threads; less than ``seconds`` where others were at work on the machine.
+    ``peak_bytes``: the most memory the process had held by its end."""
 
     name: str
     seconds: float
+    cpu_s: float
     peak_bytes: int
 
 
@@ -69,10 +71,11 @@ def _report(console: Any, root: Path, samples: int) -> list[Step]:
     results.engine.dispose()
     steps = _apart(report_steps, root, STUDY)
     total_s, peak = sum(step.seconds for step in steps), max(step.peak_bytes for step in steps)
+    cpu_s = sum(step.cpu_s for step in steps)
     _table(console, "From the store to the page", steps, memory=True)
     console.print(
-        f"together {total_s:.1f} s ({_bar(total_s <= TOTAL_S)} {TOTAL_S:g} s), at most "
-        f"{peak / 2**20:,.0f} MiB ({_bar(peak <= PEAK_BYTES)} {PEAK_BYTES / 2**20:,.0f} MiB)\n",
+        f"together {total_s:.1f} s ({_bar(total_s <= TOTAL_S)} {TOTAL_S:g} s), {cpu_s:.1f} s of "
+        f"CPU, at most {peak / 2**20:,.0f} MiB ({_bar(peak <= PEAK_BYTES)} {PEAK_BYTES / 2**20:,.0f} MiB)\n",
         highlight=False,
     )
     return steps
@@ -95,7 +98,7 @@ def _queries(console: Any, root: Path, rows: int) -> list[Step]:
     _table(console, f"Queries, {count * len(study().stacks):,} result rows", steps, memory=False)
     slowest = max(steps, key=lambda step: step.seconds)
     console.print(
-        f"the slowest, {slowest.name}, takes {slowest.seconds:.2f} s "
+        f"the slowest, {slowest.name}, takes {slowest.seconds:.2f} s, {slowest.cpu_s:.2f} s of CPU "
         f"({_bar(slowest.seconds <= QUERY_S)} {QUERY_S:g} s)",
         highlight=False,
     )
@@ -161,9 +164,10 @@ class Steps(list[Step]):
         """Do it, and note what it took."""
         from dlas.hardware.memory import peak_bytes
 
-        began = time.perf_counter()
+        began, cpu_s = time.perf_counter(), time.process_time()
         found = work()
-        self.append(Step(name, time.perf_counter() - began, peak_bytes()))
+        took = time.perf_counter() - began, time.process_time() - cpu_s
+        self.append(Step(name, *took, peak_bytes()))
         return found
 
 
@@ -194,11 +198,12 @@ def _table(console: Any, title: str, steps: list[Step], memory: bool) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(title)
     table.add_column("s", justify="right")
+    table.add_column("CPU s", justify="right")
     if memory:
         table.add_column("peak MiB", justify="right")
     for step in steps:
         peak = [f"{step.peak_bytes / 2**20:,.0f}"] if memory else []
-        table.add_row(step.name, f"{step.seconds:.3f}", *peak)
+        table.add_row(step.name, f"{step.seconds:.3f}", f"{step.cpu_s:.3f}", *peak)
     console.print(table)
 
 
