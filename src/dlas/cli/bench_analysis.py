@@ -75,7 +75,8 @@ def _report(console: Any, root: Path, samples: int) -> list[Step]:
     _table(console, "From the store to the page", steps, memory=True)
     console.print(
         f"together {total_s:.1f} s ({_bar(total_s <= TOTAL_S)} {TOTAL_S:g} s), {cpu_s:.1f} s of "
-        f"CPU, at most {peak / 2**20:,.0f} MiB ({_bar(peak <= PEAK_BYTES)} {PEAK_BYTES / 2**20:,.0f} MiB)\n",
+        f"CPU, at most {peak / 2**20:,.0f} MiB ({_bar(peak <= PEAK_BYTES)} "
+        f"{PEAK_BYTES / 2**20:,.0f} MiB)\n",
         highlight=False,
     )
     return steps
