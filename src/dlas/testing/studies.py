@@ -80,27 +80,44 @@ def planted_study(
         ("tuning", TUNINGS[: shape.tunings]),
         ("threads", tuple(str(2**i) for i in range(shape.threads))),
     )
-    grid = [(name, levels) for name, levels in every if len(levels) > 1]
-    factors, levels = tuple(name for name, _ in grid), tuple(found for _, found in grid)
-    log_latency, pairs = _truth(random, factors, levels)
+    grid = {name: levels for name, levels in every if len(levels) > 1}
+    log_latency, pairs = _truth(random, tuple(grid), tuple(grid.values()))
     share = random.uniform(0, 0.3) if holes is None else holes
     measured = random.random(log_latency.shape) >= share
     count = int(random.integers(30, 151)) if runs is None else runs
+    beside = random.random() < 0.5 if peers is None else peers
+    return measured_study(grid, log_latency, measured, random, count, beside, pairs)
+
+
+def measured_study(
+    grid: Mapping[str, tuple[str, ...]],
+    log_latency: Floats,
+    measured: NDArray[np.bool_] | None = None,
+    random: np.random.Generator | None = None,
+    runs: int = 60,
+    peers: bool = False,
+    pairs: frozenset[tuple[str, str]] = frozenset(),
+) -> PlantedStudy:
+    """A study with these true log medians, an axis per factor of ``grid``; its levels are those
+    of this module."""
+    random = random or np.random.default_rng(0)
+    factors, levels = tuple(grid), tuple(grid.values())
+    there = np.ones(log_latency.shape, bool) if measured is None else measured
     rows: list[dict[str, object]] = []
     samples: dict[str, Floats] = {}
-    sessions = _Sessions(random, count)
+    sessions = _Sessions(random, runs)
     for at in np.ndindex(log_latency.shape):
         chosen = {name: found[i] for name, found, i in zip(factors, levels, at, strict=True)}
         row = _row(chosen, "tvm", random)
-        if measured[at]:
-            samples[str(row["key"])] = sessions.samples(chosen, float(log_latency[at]))
+        if there[at]:
+            samples[str(row["key"])] = sessions.samples(row, float(log_latency[at]))
         rows.append(row)
-    if peers if peers is not None else random.random() < 0.5:
+    if peers:
         for row, latency in _peers(random, factors, levels, log_latency):
             samples[str(row["key"])] = sessions.samples(row, latency)
             rows.append(row)
     frame = _frame(rows, samples)
-    return PlantedStudy(frame, samples, factors, levels, log_latency, measured, pairs)
+    return PlantedStudy(frame, samples, factors, levels, log_latency, there, pairs)
 
 
 def _truth(

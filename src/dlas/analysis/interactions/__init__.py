@@ -15,7 +15,7 @@ from dlas.analysis.interactions.anova import variances
 from dlas.analysis.interactions.best import budgets, fronts
 from dlas.analysis.interactions.correlations import correlations
 from dlas.analysis.interactions.flips import find_flips
-from dlas.analysis.interactions.grid import Grid, grids
+from dlas.analysis.interactions.grid import CHOICES, Grid, grids
 from dlas.analysis.interactions.records import (
     NEGLIGIBLE,
     Best,
@@ -29,7 +29,7 @@ from dlas.analysis.interactions.records import (
     Understanding,
 )
 from dlas.analysis.interactions.timings import Timings
-from dlas.analysis.interactions.words import listed
+from dlas.analysis.interactions.words import count, listed
 
 __all__ = [
     "NEGLIGIBLE",
@@ -64,11 +64,17 @@ def understand(
     )
 
 
+#: Choices that were not recorded.
+_UNKNOWN = {"machine": "unknown machine", "threads": 1, "batch": 1} | {
+    name: "unknown" for pair in CHOICES.items() for name in pair if name not in ("threads", "batch")
+}
+
+
 def _machines(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    stacks = frame.reset_index(drop=True)
+    stacks = frame.reset_index(drop=True).fillna(_UNKNOWN)
     latency = pd.to_numeric(stacks["latency_s"])
     stacks = stacks[latency.notna() & (latency > 0) & np.isfinite(latency)]
-    found = stacks.groupby("machine", sort=False, dropna=False)
+    found = stacks.groupby("machine", sort=False)
     return [(str(machine), own) for machine, own in found]
 
 
@@ -100,6 +106,12 @@ def _of_machine(
         said.append(
             f"{machine}: no accuracy is known (networks that were never trained have none), so "
             "nothing is said of it, of fronts or of budgets."
+        )
+    narrow = stacks["latency_low_s"].notna() & stacks["latency_high_s"].notna()
+    if not narrow.all():
+        said.append(
+            f"{machine}: {count(int((~narrow).sum()), 'stack')} of {len(stacks)} ran too few times "
+            "for an interval of latency, so no flip is told of them."
         )
     found = [
         variances(*known)

@@ -20,8 +20,8 @@ _SAME = 5e-4
 
 
 def fronts(machine: str, stacks: pd.DataFrame) -> Iterator[Front]:
-    """Of latency and accuracy, a front per data set."""
-    for dataset, own in stacks[stacks["accuracy"].notna()].groupby("dataset", sort=False):
+    """Of latency and accuracy, a front per task."""
+    for task, own in _tasks(stacks):
         latency, accuracy = own["latency_s"].to_numpy(float), own["accuracy"].to_numpy(float)
         low, high = own["latency_low_s"].to_numpy(float), own["latency_high_s"].to_numpy(float)
         keys = own["key"].to_numpy(object)
@@ -32,7 +32,7 @@ def fronts(machine: str, stacks: pd.DataFrame) -> Iterator[Front]:
         others = others[np.lexsort((gain[others], shrink[others]))]
         yield Front(
             machine,
-            str(dataset),
+            task,
             tuple(keys[members]),
             tuple(
                 Dominated(
@@ -44,6 +44,14 @@ def fronts(machine: str, stacks: pd.DataFrame) -> Iterator[Front]:
         )  # fmt: skip
 
 
+def _tasks(stacks: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """What can be compared: a data set, and a batch where several were measured."""
+    several = stacks["batch"].nunique() > 1
+    known = stacks[stacks["accuracy"].notna()]
+    for (dataset, batch), own in known.groupby(["dataset", "batch"], sort=False):
+        yield f"{dataset}, batch {batch:g}" if several else str(dataset), own
+
+
 def budgets(machine: str, stacks: pd.DataFrame) -> list[Best]:
     """Where several budgets have the same best stack, the widest of them."""
     found = {(best.task, best.goal, best.key): best for best in _budgets(machine, stacks)}
@@ -52,8 +60,7 @@ def budgets(machine: str, stacks: pd.DataFrame) -> list[Best]:
 
 def _budgets(machine: str, stacks: pd.DataFrame) -> Iterator[Best]:
     """The strictest budgets first."""
-    for dataset, own in stacks[stacks["accuracy"].notna()].groupby("dataset", sort=False):
-        task = str(dataset)
+    for task, own in _tasks(stacks):
         top = float(own["accuracy"].max())
         for limit in dict.fromkeys(math.floor(1e4 * (top - loss)) / 1e4 for loss in _LOSSES):
             allowed = own[own["accuracy"] >= limit]
