@@ -32,7 +32,7 @@ def test_header(folder: Path) -> None:
     assert (header.input_shape, header.output_shape) == ((1, 3, 16, 16), (1, 10))
     assert (header.threads, header.emulated) == (2, "")
     assert set(header.tools) == {"dlas.onnxruntime", "onnxruntime", "target"}
-    assert set(header.files) == {"optimized.onnx"}
+    assert set(header.files) == {"names.json", "optimized.onnx"}
 
 
 def test_code_for_another_processor_is_not_tried(
