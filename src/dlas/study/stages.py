@@ -35,7 +35,7 @@ NODE, RECORD, EXPECTED = "node.json", "record.json", "expected.npz"
 CHECKED_IMAGES = 256
 #: Seconds that labelling test images may take; how many are labelled, at least, between two looks
 #: at the clock.
-CHECK_S, CHECKED_AT_ONCE = 30.0, 8
+CHECK_S, CHECKED_AT_ONCE = 10.0, 8
 #: How far an executable's scores may be from ONNX Runtime's on the same file, as the relative
 #: Euclidean distance over the checked images. Rounding in other places moves int8 by whole steps.
 TOLERANCE = {"float32": 1e-3, "float16": 3e-2, "bfloat16": 3e-2, "int8": 0.2, "mixed": 0.2}
