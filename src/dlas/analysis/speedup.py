@@ -7,10 +7,15 @@ Exploration and Assessment of the Deep Learning Acceleration Stack", find that m
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 NONE = "none"
+Row = Mapping[Hashable, Any]
+_STATE = ["status", "message"]
 CHOICES = ["dataset", "model", "optimizations", "algorithm", "system", "hardware"]
 
 
@@ -34,7 +39,8 @@ def promised_and_measured(frame: pd.DataFrame) -> pd.DataFrame:
     high = own["latency_high_s"].astype(float) / optimized["latency_low_s"].astype(float)
     found["low"], found["high"] = low.where(known), high.where(known)
     found["kept"] = found["measured"] / found["promised"]
-    found["why"] = [_why(optimized.loc[i], own.loc[i], found.loc[i]) for i in found.index]
+    records = (table.to_dict("records") for table in (optimized[_STATE], own[_STATE], found))
+    found["why"] = [_why(*three) for three in zip(*records, strict=True)]
     return found
 
 
@@ -63,7 +69,7 @@ def by_optimization(compared: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _why(stack: pd.Series, baseline: pd.Series, found: pd.Series) -> str:
+def _why(stack: Row, baseline: Row, found: Row) -> str:
     if pd.notna(found["measured"]):
         return "" if pd.notna(found["promised"]) else "The promise of this optimization is unknown."
     if stack["status"] != "ok":
@@ -75,7 +81,7 @@ def _why(stack: pd.Series, baseline: pd.Series, found: pd.Series) -> str:
     return "One of the two latencies is absent."
 
 
-def _reason(row: pd.Series) -> str:
+def _reason(row: Row) -> str:
     message = row["message"]
     known = isinstance(message, str) and message
     return f"{str(row['status']).replace('_', ' ')}, {message if known else 'no reason recorded'}"

@@ -26,6 +26,7 @@ def shown_flips(flips: Sequence[Flip], rows: Rows, first: int) -> list[dict[str,
             "best_before": level_word(flip.of, flip.best_before),
             "best_after": level_word(flip.of, flip.best_after),
             "contexts": list(flip.contexts),
+            "looked": flip.looked,
             "chart": chart(flip),
             **rows.link(flip.rows),
         }

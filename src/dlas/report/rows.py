@@ -43,14 +43,15 @@ def _tasks(frame: pd.DataFrame) -> list[str]:
     labels = frame.groupby("machine")["hardware"].nunique()
     several, batches = len(machines(frame)) > 1, frame["batch"].nunique() > 1
     found = []
-    for _, row in frame[["dataset", "hardware", "machine", "batch"]].iterrows():
-        place = [row["hardware"]]
+    columns = (frame[name] for name in ("dataset", "hardware", "machine", "batch"))
+    for dataset, hardware, machine, batch in zip(*columns, strict=True):
+        place = [hardware]
         if several:
-            place = [row["hardware"]] if labels[row["machine"]] > 1 else []
-            place.append(row["machine"] or "an unknown machine")
-        if batches and pd.notna(row["batch"]):
-            place.append(f"{row['batch']:.0f} at a time")
-        found.append(f"{row['dataset']} on {', '.join(place)}")
+            place = [hardware] if labels[machine] > 1 else []
+            place.append(machine or "an unknown machine")
+        if batches and pd.notna(batch):
+            place.append(f"{batch:.0f} at a time")
+        found.append(f"{dataset} on {', '.join(place)}")
     return found
 
 
