@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from browser import driver, page  # noqa: F401  # fixtures
 
 FAULTY = '''
 import errno, os, signal, time

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
 import pytest
+from browser import NEEDS_BROWSER, Page
 
 from dlas.report.info import ReportInfo
-from dlas.report.page import write_report
-from dlas.testing.results import made_up_info, made_up_results
+from dlas.testing.results import made_up_results
 
-webdriver = pytest.importorskip(
-    "selenium.webdriver", reason="selenium is not installed: pip install 'dlas[dev]'"
-)
-from selenium.webdriver.common.by import By  # noqa: E402  # after the skip
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.select import Select  # noqa: E402
-from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
+pytest.importorskip("selenium", reason="selenium is not installed: pip install 'dlas[dev]'")
+from selenium.webdriver.common.by import By  # after the skip
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium here: apt-get install chromium"),
-    pytest.mark.skipif(not DRIVER, reason="no chromedriver here: apt-get install chromium-driver"),
-]
-
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
---disable-background-networking --disable-component-update --disable-dev-shm-usage"""
+pytestmark = NEEDS_BROWSER
 
 # The luminance contrast of WCAG 2 for every element that shows text of its own.
 CONTRASTS = """
@@ -68,81 +50,6 @@ for (const node of document.querySelectorAll("body *")) {
 }
 return [...new Set(poor)];
 """
-
-
-class Page:
-    """A report, open in the browser."""
-
-    def __init__(self, driver: Any, folder: Path) -> None:
-        self.driver = driver
-        self.folder = folder
-
-    def open(self, frame: pd.DataFrame, info: ReportInfo | None = None) -> Page:
-        path = write_report(frame, info or made_up_info(), self.folder / "report.html")
-        for log in ("browser", "performance"):
-            self.driver.get_log(log)  # what an earlier page left
-        self.driver.get(path.as_uri())
-        return self
-
-    def all(self, selector: str) -> list[Any]:
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def one(self, selector: str) -> Any:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def texts(self, selector: str) -> list[str]:
-        script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)"
-        return self.driver.execute_script(script, selector)
-
-    def press(self, key: str) -> None:
-        self.driver.switch_to.active_element.send_keys(key)
-
-    def focus(self, selector: str) -> None:
-        self.driver.execute_script("document.querySelector(arguments[0]).focus()", selector)
-
-    def tip(self) -> str:
-        """The tooltip's text, "" while it is hidden."""
-        return self.one("#tip").text
-
-    def complaints(self) -> list[str]:
-        """What the console said, and what the page asked of any network."""
-        said = [entry["message"] for entry in self.driver.get_log("browser")]
-        for entry in self.driver.get_log("performance"):
-            event = json.loads(entry["message"])["message"]
-            if event["method"] == "Network.requestWillBeSent":
-                url = event["params"]["request"]["url"]
-                if not url.startswith(("file:", "data:")):
-                    said.append(url)
-        return said
-
-    def resize(self, width: int, height: int, scheme: str = "light") -> None:
-        features = [
-            {"name": "prefers-color-scheme", "value": scheme},
-            {"name": "prefers-reduced-motion", "value": "reduce"},  # no smooth scrolling
-        ]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield found
-    found.quit()
-
-
-@pytest.fixture
-def page(driver: Any, tmp_path: Path) -> Page:
-    opened = Page(driver, tmp_path)
-    opened.resize(1280, 900)
-    return opened
 
 
 def test_it_opens_without_errors_or_requests(page: Page) -> None:
@@ -235,20 +142,6 @@ def test_the_table_sorts_by_latency(page: Page) -> None:
         expected = frame[known].sort_values("latency_s", ascending=ascending).index
         assert rows[: known.sum()] == list(expected)
         head.find_element(By.TAG_NAME, "button").click()
-
-
-def test_the_table_filters_by_text_and_layer(page: Page) -> None:
-    frame = made_up_results()
-    page.open(frame)
-    page.one("#find").send_keys("VGG gemm")
-    expected = frame["model"].str.startswith("vgg") & (frame["algorithm"] == "gemm")
-    assert len(page.all("#table tbody tr")) == expected.sum()
-    Select(page.one("[data-field='optimizations']")).select_by_value("float16")
-    assert len(page.all("#table tbody tr")) == 1
-    assert "gemm has no float16 form" in page.one("#table tbody tr").text
-    assert page.one("#shown").text.startswith("Shown: 1 of 105 stacks.")
-    page.one("#find").send_keys(" nothing of this name")
-    assert page.all("#table tbody tr") == []
 
 
 def test_every_missing_cell_has_its_sentence(page: Page) -> None:
@@ -360,4 +253,4 @@ def test_two_thousand_stacks_render(page: Page) -> None:
     page.open(frame)
     assert page.complaints() == []
     assert len(page.all("#latency-plot svg .mark")) == (frame["status"] == "ok").sum()
-    assert len(page.all("#table tbody tr")) == len(frame)
+    assert page.one("#shown").text.startswith(f"Shown: {len(frame):,} of {len(frame):,} stacks.")

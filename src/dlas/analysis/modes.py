@@ -13,6 +13,8 @@ FEWEST = 80
 SMALLEST_SHARE = 0.1
 #: Between two groups the density falls below this share of the lower one's peak.
 VALLEY = 0.5
+#: Of the logarithm: what lies nearer than about a hundredth is one group, such as ticks of a clock.
+NARROWEST = 0.005
 _GRID = 200
 _HALF_OF_NORMAL = 1.349  # standard deviations that hold half of a normal distribution
 _REACH = 3.0  # bandwidths, beyond the extremes
@@ -35,9 +37,9 @@ def modes(samples_s: NDArray[np.float64]) -> list[Mode]:
     if len(samples_s) == 0:
         return []
     values = np.sort(np.log(samples_s))
-    width = _bandwidth(values)
-    if len(values) < FEWEST or width == 0:
+    if len(values) < FEWEST or values[0] == values[-1]:
         return [Mode(float(np.median(samples_s)), 1.0)]
+    width = max(_bandwidth(values), NARROWEST)
     reach = _REACH * width
     grid = np.linspace(values[0] - reach, values[-1] + reach, _points(values, width))
     density = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2).sum(axis=1)

@@ -96,6 +96,8 @@ function drawFacet(facet) {
   made.addEventListener("toggle", () => {
     if (!made.open) return;
     for (const other of document.querySelectorAll(".facet[open]")) if (other !== made) other.open = false;
+    panel.style.left = 0;
+    panel.style.left = `${Math.min(0, document.documentElement.clientWidth - 12 - panel.getBoundingClientRect().right)}px`;
   });
   panel.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
