@@ -25,6 +25,8 @@ from dlas.study.space import Study
 STUDY = "made-up"
 #: Keys are random, so that what is added goes everywhere: pages are kept until many have changed.
 _QUICKLY = ("cache_size=-1500000", "wal_autocheckpoint=250000")
+#: Stacks that are copied in one go; last digits of a key that tell one study's from another's.
+_AT_ONCE, _DIGITS = 24, 8
 _WHEN = "2026-01-31T12:00:00+00:00"
 #: (spec, MACs, parameters, accuracy)
 _MODELS: Sequence[tuple[dict[str, Any], float, float, float]] = (
@@ -85,54 +87,72 @@ def fill(
             connection.execute(table.insert(), found)
 
 
-def fill_many(results: Results, count: int, samples: int = 20, seed: int = 0) -> Iterator[str]:
+def fill_many(results: Results, count: int, samples: int = 20, seed: int = 0) -> Iterator[float]:
     """Record ``count`` studies of 2,016 stacks each, which share all but executables and
-    measurements; the name of each as soon as it is there. Those of one study lie all over the
-    indices, as those of real ones do: only the last digits of a key tell the studies apart."""
-    first = f"{STUDY}-0"
-    fill(results, study(first), samples, 0, seed)
-    yield first
-    for number in range(1, count):
-        name = f"{STUDY}-{number}"
+    measurements; the share that is there. Rows of one study lie all over the tables, as far from
+    each other as they can: only the last digits of a key tell the studies apart."""
+    first = study(f"{STUDY}-0")
+    fill(results, first, samples, 0, seed)
+    with _quickly(results) as connection:
+        connection.execute(_inserted(t.studies, _studies(first.name, count)))
+    chains = [stack.chain() for stack in first.stacks]
+    pairs = sorted({tuple(node.key for node in chain[-2:]) for chain in chains})
+    for start in range(0, len(pairs), _AT_ONCE):
+        some = pairs[start : start + _AT_ONCE]
         with _quickly(results) as connection:
-            for table, rows in _copied(first, name, f"{number:08x}").items():
-                columns = list(rows.selected_columns.keys())
-                connection.execute(table.insert().from_select(columns, rows))
-        yield name
+            for layer, keys in zip(("systems", "hardware"), zip(*some, strict=True), strict=True):
+                for table, rows in _copies(layer, keys, count).items():
+                    connection.execute(_inserted(table, rows))
+        yield (start + len(some)) / len(pairs)
 
 
-def _copied(first: str, name: str, digits: str) -> dict[sa.Table, sa.Select[Any]]:
-    """The rows of study ``first`` for one more study ``name``, whose own keys end in ``digits``."""
+def _inserted(table: sa.Table, rows: sa.Select[Any]) -> sa.Insert:
+    return table.insert().from_select(list(rows.selected_columns.keys()), rows)
 
-    def own(key: sa.Column[str]) -> sa.ColumnElement[str]:
-        return (sa.func.substr(key, 1, 64 - len(digits)) + digits).label(key.name)
 
-    def rest(table: sa.Table, *without: str) -> list[sa.Column[Any]]:
-        return [column for column in table.c if column.name not in ("key", "id", *without)]
+def _numbers_to(count: int) -> sa.CTE:
+    """1 … count − 1, one row each."""
+    one = sa.select(sa.literal(1).label("n")).cte("numbers", recursive=True)
+    return one.union_all(sa.select(one.c.n + 1).where(one.c.n < count - 1))
 
-    leaves = sa.select(t.members.c.key).where(t.members.c.study == first)
-    n = t.nodes.c
-    systems = sa.select(n.parent).where(n.key.in_(leaves))
-    parent = sa.case((n.layer == "hardware", own(n.parent)), else_=n.parent).label("parent")
-    members = rest(t.members, "study")
-    study_row = sa.select(sa.literal(name).label("name"), t.studies.c.spec, t.studies.c.run_at)
-    copied = {
-        t.nodes: sa.select(own(n.key), *rest(t.nodes, "parent"), parent),
-        t.outcomes: sa.select(own(t.outcomes.c.key), *rest(t.outcomes)),
-        t.metrics: sa.select(own(t.metrics.c.key), *rest(t.metrics)),
-        t.observations: sa.select(own(t.observations.c.key), *rest(t.observations)),
+
+def _studies(first: str, count: int) -> sa.Select[Any]:
+    numbers = _numbers_to(count)
+    name = (sa.literal(f"{STUDY}-") + sa.cast(numbers.c.n, sa.String)).label("name")
+    rows: sa.Select[Any] = sa.select(name, t.studies.c.spec, t.studies.c.run_at)
+    each = t.studies.join(numbers, numbers.c.n < count)
+    return rows.select_from(each).where(t.studies.c.name == first)
+
+
+def _copies(layer: str, keys: Sequence[str], count: int) -> dict[sa.Table, sa.Select[Any]]:
+    """The rows of these nodes for every further study."""
+    numbers, text = _numbers_to(count), sa.String()
+    number = sa.cast(numbers.c.n + 10**_DIGITS, text)
+    digits = sa.func.substr(number, 2, _DIGITS, type_=text)
+
+    def own(key: sa.Column[str]) -> sa.Label[str]:
+        return (sa.func.substr(key, 1, 64 - _DIGITS, type_=text) + digits).label(key.name)
+
+    def copied(table: sa.Table, *changed: sa.Label[str]) -> sa.Select[Any]:
+        names = {"id", *(label.name for label in changed)}
+        same = [column for column in table.c if column.name not in names]
+        each = table.join(numbers, numbers.c.n < count)
+        columns: list[Any] = [*changed, *same]
+        return sa.select(*columns).select_from(each).where(table.c.key.in_(keys))
+
+    of_node = [own(t.nodes.c.key)]
+    if layer == "hardware":
+        of_node.append(own(t.nodes.c.parent))
+    found = {
+        t.nodes: copied(t.nodes, *of_node),
+        t.outcomes: copied(t.outcomes, own(t.outcomes.c.key)),
+        t.metrics: copied(t.metrics, own(t.metrics.c.key)),
     }
-    either = {
-        table: rows.where(sa.or_(table.c.key.in_(leaves), table.c.key.in_(systems)))
-        for table, rows in copied.items()
-    }
-    return {
-        **either,
-        t.studies: study_row.where(t.studies.c.name == first),
-        t.members: sa.select(sa.literal(name).label("study"), own(t.members.c.key), *members).where(
-            t.members.c.study == first
-        ),
-    }
+    if layer == "hardware":
+        name = (sa.literal(f"{STUDY}-") + sa.cast(numbers.c.n, text)).label("study")
+        found[t.observations] = copied(t.observations, own(t.observations.c.key))
+        found[t.members] = copied(t.members, own(t.members.c.key), name)
+    return found
 
 
 class _Made(NamedTuple):

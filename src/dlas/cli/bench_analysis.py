@@ -83,17 +83,16 @@ def _report(console: Any, root: Path, samples: int) -> list[Step]:
 
 
 def _queries(console: Any, root: Path, rows: int) -> list[Step]:
-    from rich.progress import track
-
     from dlas.bench.analysis import STUDY, fill_many, study
+    from dlas.cli.progress import Left
     from dlas.store.store import open_store
 
     results = open_store(root).results
     count = -(-rows // len(study().stacks))
     if not results.studies():
-        filling = fill_many(results, count)
-        for _ in track(filling, f"making {rows:,} result rows …", count, console=console):
-            pass
+        with Left(console, f"making {count * len(study().stacks):,} result rows …") as left:
+            for share in fill_many(results, count):
+                left(share, "made")
     results.engine.dispose()
     steps = _apart(query_steps, root, f"{STUDY}-0")
     _table(console, f"Queries, {count * len(study().stacks):,} result rows", steps, memory=False)
