@@ -47,8 +47,8 @@ def grid(
 ) -> pd.DataFrame:
     """Every combination of the axes (compression, primitive, tuning, threads), each with the
     latency in seconds and the accuracy that the functions give for its row; NaN is a refusal.
-    ``width``: half of the 95 % interval of a latency, relative. With ``noise``, the measured latency
-    is off the true one as such an interval says."""
+    ``width``: half of the 95 % interval of a latency, relative. With ``noise``, the measured
+    latency is off the true one as such an interval says."""
     axes = {
         "compression": tuple(COMPRESSIONS),
         "primitive": PRIMITIVES,

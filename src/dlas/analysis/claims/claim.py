@@ -88,12 +88,13 @@ def open_claims(path: Path | str) -> tuple[Claim, ...]:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not TOML: {error}") from None
     try:
-        return _claims(content)
+        return parse_claims(content)
     except SpecError as error:
         raise SpecError(f"{path}: {error.path}", error.sentence) from None
 
 
-def _claims(content: Mapping[str, Any]) -> tuple[Claim, ...]:
+def parse_claims(content: Mapping[str, Any]) -> tuple[Claim, ...]:
+    """The claims of a file's content, plain data."""
     for key in content:
         if key not in ("source", "claim"):
             raise SpecError(f"$.{key}", f"a file of claims has {_SHAPE}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -69,11 +69,13 @@ class Average(Test, frozen=True, kw_only=True):
             return few
         mean = _mean(mine)
         unit = found.quantity.unit
-        numbers = [_number(f"mean {self.column} of {short(self.choice)}", mean, unit)]
+        label = f"mean {self.column} of {short(self.choice)}"
+        numbers = [_number(label, mean, unit, _keys(mine))]
         low, high = self.at_least, self.at_most
         if other:
             rival = _mean(other)
-            numbers.append(_number(f"mean {self.column} of {short(self.than or {})}", rival, unit))
+            label = f"mean {self.column} of {short(self.than or {})}"
+            numbers.append(_number(label, rival, unit, _keys(other)))
             down = math.hypot(mean.value - mean.low, rival.high - rival.value)
             up = math.hypot(mean.high - mean.value, rival.value - rival.low)
             gap = mean.value - rival.value
@@ -114,6 +116,14 @@ def _mean(of: dict[str, tuple[Effect, tuple[str, ...]]]) -> Effect:
     down = math.hypot(*(e.value - e.low for e in effects)) / len(effects)
     up = math.hypot(*(e.high - e.value for e in effects)) / len(effects)
     return Effect(value, value - down, value + up)
+
+
+def _keys(of: Mapping[str, tuple[Effect, tuple[str, ...]]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for _, keys in of.values() for key in keys))
+
+
+def _keys(of: Mapping[str, tuple[Effect, tuple[str, ...]]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for _, keys in of.values() for key in keys))
 
 
 def _within(mean: Effect, low: float | None, high: float | None, alpha: float) -> Word:

@@ -1,0 +1,178 @@
+"""How often noise alone decides a claim: in at most 5 % of the draws, for every kind of test."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+from claims_frames import IMAGES, grid, times
+
+from dlas.analysis.claims import judge
+from dlas.analysis.claims.claim import parse_claims
+from dlas.measure.statistics import median_interval
+
+DRAWS = 100
+MOST = 5
+NETWORKS = {name: 1e6 for name in "abcd"}
+TWO = {"kind": "faster", "choice": {"primitive": "gemm"}, "than": [{"primitive": "direct"}]}
+Draw = Callable[[np.random.Generator], pd.DataFrame]
+
+
+def decided(test: dict[str, Any], frame: pd.DataFrame, **samples: Any) -> bool:
+    claim = {"id": "own.one", "title": "One", "statement": "It is so.", "reading": "As it says."}
+    content = {"source": {"paper": "Ours"}, "claim": [{**claim, "test": [test]}]}
+    found = judge(parse_claims(content), frame, **samples)[0]
+    assert found.verdict != "not testable here", found.sentence
+    return found.verdict != "undecided"
+
+
+def rate(test: dict[str, Any], draw: Draw) -> int:
+    return sum(decided(test, draw(np.random.default_rng(seed))) for seed in range(DRAWS))
+
+
+def noisy(**factors: Any) -> Draw:
+    """Four networks, latencies that differ by these factors and noise."""
+    return lambda noise: grid(
+        times(**factors), networks=NETWORKS, noise=noise, width=0.02,
+        compression=("none", "int8"), primitive=("direct", "gemm", "spatial_pack"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("how_often", ["always", "generally", "sometimes", "rarely", "never"])
+@pytest.mark.parametrize("best_over", [[], ["threads", "tuning"]])
+def test_equal_latencies(how_often: str, best_over: list[str]) -> None:
+    assert rate({**TWO, "how_often": how_often, "best_over": best_over}, noisy()) <= MOST
+
+
+def test_one_setting() -> None:
+    test = {**TWO, "where": {"network": "a", "tuning": "untuned", "compression": "none"}}
+    assert rate(test, noisy()) <= MOST
+
+
+def test_three_equal_rivals() -> None:
+    test = {**TWO, "than": [{"primitive": ["direct", "spatial_pack"]}]}
+    assert rate(test, noisy()) <= MOST
+
+
+def test_a_ratio_at_its_bound() -> None:
+    assert rate({**TWO, "times": 2.0}, noisy(primitive={"direct": 2.0})) <= MOST
+
+
+def test_equal_gains() -> None:
+    test = {
+        "kind": "gain",
+        "choice": {"compression": "int8"}, "than": {"compression": "none"},
+        "before": {"tuning": "untuned"}, "after": {"tuning": "template"},
+    }  # fmt: skip
+    assert rate(test, noisy(tuning={"template": 0.5})) <= MOST
+
+
+def test_levels_that_are_equally_good() -> None:
+    test = {
+        "kind": "flip", "before": {"tuning": "untuned"}, "after": {"tuning": "template"},
+        "levels": [{"primitive": "direct"}, {"primitive": "gemm"}, {"primitive": "spatial_pack"}],
+    }  # fmt: skip
+    assert rate(test, noisy()) <= MOST
+
+
+def test_levels_of_which_one_loses_its_lead() -> None:
+    """Ahead before and level afterwards: no flip, and no level that is best on both sides."""
+    test = {
+        "kind": "flip", "before": {"tuning": "untuned"}, "after": {"tuning": "template"},
+        "levels": [{"primitive": "direct"}, {"primitive": "gemm"}],
+    }  # fmt: skip
+
+    def draw(noise: np.random.Generator) -> pd.DataFrame:
+        return grid(
+            lambda row: 2.0 if (row["primitive"], row["tuning"]) == ("gemm", "untuned") else 1.0,
+            networks=NETWORKS, noise=noise, width=0.02, compression=("none", "int8"),
+        )  # fmt: skip
+
+    assert rate(test, draw) <= MOST
+
+
+def test_as_far_apart_as_the_bound() -> None:
+    test = {
+        "kind": "differs", "times": 1.5,
+        "choice": {"primitive": "direct"}, "than": {"primitive": "gemm"},
+    }  # fmt: skip
+    assert rate(test, noisy(primitive={"gemm": 1.5})) <= MOST
+
+
+def test_a_promise_that_is_just_met() -> None:
+    test = {"kind": "promise", "choice": {"compression": "int8"}}
+    assert rate(test, noisy(compression={"int8": 0.25})) <= MOST
+
+
+@pytest.mark.parametrize("bounds", [{"at_least": 2.0}, {"at_most": 2.0}])
+def test_a_loss_at_its_bound(bounds: dict[str, float]) -> None:
+    def draw(noise: np.random.Generator) -> pd.DataFrame:
+        def accuracy(row: Any) -> float:
+            return (
+                float(noise.binomial(IMAGES, 0.88 if row["compression"] == "int8" else 0.9))
+                / IMAGES
+            )
+
+        frame = grid(accuracy=accuracy, networks=NETWORKS, primitive=("gemm",), tuning=("untuned",),
+                     compression=("none", "int8"))  # fmt: skip
+        plain = frame[frame["compression"] == "none"].set_index("network")["accuracy"]
+        return frame.assign(baseline_accuracy=frame["network"].map(plain))
+
+    test = {"kind": "average", "choice": {"compression": "int8"}, **bounds}
+    assert rate(test, draw) <= MOST
+
+
+@pytest.mark.parametrize("bound", [{"below": 0.5}, {"above": 0.5}])
+def test_a_correlation_at_its_bound(bound: dict[str, float]) -> None:
+    """Of 12 networks, drawn from a population in which the rank correlation is the bound."""
+    pearson = 2 * np.sin(np.pi * 0.5 / 6)  # for normal pairs of that rank correlation
+
+    def draw(noise: np.random.Generator) -> pd.DataFrame:
+        x = noise.standard_normal(12)
+        y = pearson * x + np.sqrt(1 - pearson**2) * noise.standard_normal(12)
+        networks = {f"n{i}": 1e6 * float(np.exp(value)) for i, value in enumerate(x)}
+        seconds = {f"n{i}": float(np.exp(value)) for i, value in enumerate(y)}
+        return grid(times(network=seconds), networks=networks, primitive=("gemm",),
+                    tuning=("untuned",), compression=("none",))  # fmt: skip
+
+    test = {
+        "kind": "correlation", "of": ["parameters", "latency_s"], **bound,
+        "about": "networks like these",
+    }  # fmt: skip
+    assert rate(test, draw) <= MOST
+
+
+@pytest.mark.parametrize("count", [3, 8])
+def test_networks_that_differ_either_way(count: int) -> None:
+    """gemm is faster for some networks and slower for as many others, by chance."""
+
+    def draw(noise: np.random.Generator) -> pd.DataFrame:
+        factor = {f"n{i}": float(np.exp(0.5 * noise.standard_normal())) for i in range(count)}
+        return grid(
+            lambda row: factor[row["network"]] if row["primitive"] == "gemm" else 1.0,
+            networks=dict.fromkeys(factor, 1e6), compression=("none",),
+        )  # fmt: skip
+
+    assert rate({**TWO, "about": "networks like these"}, draw) <= MOST
+
+
+def test_samples_taken_side_by_side() -> None:
+    found = 0
+    for seed in range(DRAWS):
+        noise = np.random.default_rng(seed)
+        frame = grid(networks={"a": 1e6}, compression=("none",), tuning=("untuned",))
+        drift = np.exp(0.2 * np.sin(np.linspace(0, 9, 150)))
+        samples = {key: drift * np.exp(0.05 * noise.standard_normal(150)) for key in frame["key"]}
+        estimates = [median_interval(samples[key]) for key in frame["key"]]
+        for column, place in (("latency_s", 0), ("latency_low_s", 1), ("latency_high_s", 2)):
+            frame[column] = [estimate[place] for estimate in estimates]
+        found += decided(TWO, frame.assign(group="one"), samples=samples)
+    assert found <= MOST + 2  # one pair at 95 %: five are expected

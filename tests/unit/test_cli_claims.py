@@ -1,0 +1,86 @@
+"""``dlas claims`` on results in a file: what it prints, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from claims_worlds import paper_world
+from typer.testing import CliRunner, Result
+
+from dlas.cli.main import app
+from dlas.errors import DlasError
+from dlas.store.archive import StudyResults, save_archive
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "claims.toml"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("claims") / "made-up.parquet"
+    save_archive(StudyResults("made-up", paper_world("Example Xeon CPU"), {}), path)
+    return path
+
+
+def run(*words: object, store: Path) -> Result:
+    return CliRunner().invoke(app, ["claims", *map(str, words), "--store", str(store)])
+
+
+def test_the_thirteen_observations_and_a_line_on_the_rest(study: Path, tmp_path: Path) -> None:
+    result = run(study, store=tmp_path)
+    assert result.exit_code == 0, result.output
+    for numeral in ("I", "VII", "XIII"):
+        assert f"\ndlas.{numeral}  " in result.output
+    assert "dlas.VII  holds  Spatial pack on tuned CPUs" in result.output
+    assert "dlas.order" not in result.output
+    assert "Of 42 other claims: " in result.output
+
+
+def test_all_of_them(study: Path, tmp_path: Path) -> None:
+    result = run(study, "--all", store=tmp_path)
+    assert "dlas.order.float16-cpu  holds" in result.output
+    assert "dlis.macs-bad-proxy" in result.output
+    assert "other claims" not in result.output
+
+
+def test_one_of_them_with_its_numbers(study: Path, tmp_path: Path) -> None:
+    result = run(study, "--only", "dlas.IV", store=tmp_path)
+    assert "dlas.IV  holds" in result.output
+    assert "dlas.V " not in result.output
+    assert "Read as: " in result.output
+    assert "· compression ratio: " in result.output
+
+
+def test_as_json(study: Path, tmp_path: Path) -> None:
+    result = run(study, "--only", "dlas.order", "--json", store=tmp_path)
+    found = json.loads(result.output)
+    assert found["studies"] == ["made-up"]
+    assert all(one["id"].startswith("dlas.order.") for one in found["verdicts"])
+    first = next(one for one in found["verdicts"] if one["verdict"] == "holds")
+    assert first["numbers"][0]["keys"]
+    assert first["rows"]
+
+
+def test_the_users_own(study: Path, tmp_path: Path) -> None:
+    result = run(study, "--claims", EXAMPLE, store=tmp_path)
+    assert result.exit_code == 0
+    assert "ours.spatial-pack  holds" in result.output
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--only", "dlas.VIIII"], "no claim has this name; did you mean 'dlas.VIII'?"),
+        (["--claims", "absent.toml"], "absent.toml: No such file"),
+        (["absent-study"], "no study 'absent-study' in this store"),
+        ([], "no study was run with this store yet"),
+    ],
+)
+def test_bad_input_is_a_sentence(
+    words: list[str], sentence: str, study: Path, tmp_path: Path
+) -> None:
+    studies = [] if words in ([], ["absent-study"]) else [study]
+    result = run(*studies, *words, store=tmp_path)
+    assert isinstance(result.exception, DlasError)
+    assert sentence in str(result.exception)
