@@ -64,18 +64,23 @@ def understand(
     )
 
 
-#: Choices that were not recorded.
-_UNKNOWN = {"machine": "unknown machine", "threads": 1, "batch": 1} | {
-    name: "unknown" for pair in CHOICES.items() for name in pair if name not in ("threads", "batch")
-}
+_NUMBERS = (
+    "latency_s", "latency_low_s", "latency_high_s", "accuracy", "macs", "effective_macs",
+    "sparse_bytes", "threads", "batch",
+)  # fmt: skip
 
 
 def _machines(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    stacks = frame.reset_index(drop=True).fillna(_UNKNOWN)
-    latency = pd.to_numeric(stacks["latency_s"])
-    stacks = stacks[latency.notna() & (latency > 0) & np.isfinite(latency)]
-    found = stacks.groupby("machine", sort=False)
-    return [(str(machine), own) for machine, own in found]
+    """The measured stacks by machine. What was not recorded is the usual or unknown."""
+    stacks = frame.reset_index(drop=True)
+    numbers = {name: pd.to_numeric(stacks[name]).astype(float) for name in _NUMBERS}
+    texts = {"machine", *CHOICES, *CHOICES.values()} - set(_NUMBERS)
+    stacks = stacks.assign(
+        **numbers, **{name: stacks[name].astype(object).fillna("unknown") for name in texts}
+    ).fillna({"threads": 1, "batch": 1})
+    latency = stacks["latency_s"]
+    stacks = stacks[(latency > 0) & np.isfinite(latency)]
+    return [(str(machine), own) for machine, own in stacks.groupby("machine", sort=False)]
 
 
 def _said(frame: pd.DataFrame, parts: list[Understanding]) -> list[str]:

@@ -66,7 +66,7 @@ class _Model:
 def variances(grid: Grid, quantity: str, values: Floats, noise: Floats) -> Variances:
     """``values``: (n,) finite, of the grid's stacks (log latency …). ``noise``: (n,) standard
     deviation of each by measurement, NaN where unknown."""
-    place = f" in the {grid.scope}" if grid.scope else ""
+    place = f" among {grid.scope}" if grid.scope else ""
     name = f"{grid.machine}: the variance of {_NAMES.get(quantity, quantity)}{place}"
     if not grid.factors:
         return Variances(said=(f"{name} has no choice to be explained by: none varies.",))
@@ -166,7 +166,7 @@ def _said(grid: Grid, model: _Model, fit: _Fit, name: str, n: int) -> Iterator[s
         yield f"{name}: the {listed(alone)} changes with other choices and cannot be told apart."
     if pairs:
         yield (
-            f"{name}: too few combinations were measured to say how these interact: "
+            f"{name}: too few combinations were measured to tell how these interact: "
             f"{listed(pairs)}."
         )
 

@@ -121,14 +121,15 @@ def _independent(values: pd.DataFrame, scope: str) -> tuple[pd.DataFrame, tuple[
     values = _joined(values, "dataset", ["network", "model"])
     values = _joined(values, "format", ["compression", "optimizations", "primitive", "algorithm"])
     said = []
-    for coarse in map(str, list(values)):
+    first = [name for name in ("dataset", "format") if name in values]
+    for coarse in [*first, *(str(name) for name in list(values)[::-1] if name not in first)]:
         for fine in map(str, list(values)):
             if fine == coarse or values[fine].nunique() < values[coarse].nunique():
                 continue
             if values.groupby(fine)[coarse].nunique().max() == 1:
                 values = values.drop(columns=coarse)
                 if (coarse, fine) not in _EXPECTED:
-                    place = f"In the {scope}, the" if scope else "The"
+                    place = f"Among {scope}, the" if scope else "The"
                     said.append(
                         f"{place} {word(coarse)} follows from the {word(fine)}: "
                         "the two cannot be told apart."

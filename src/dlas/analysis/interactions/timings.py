@@ -44,7 +44,7 @@ class Timings:
         )
         self.middle, self.low, self.high = middle, low, high
         self.error = (high - low) / (2 * _Z_95)
-        groups = stacks["group"].fillna("").astype(str)
+        groups = stacks["group"].astype(object).fillna("").astype(str)
         self._group = pd.factorize(groups)[0]
         self._group[groups.to_numpy() == ""] = -1
         found = [(samples or {}).get(key, ()) for key in stacks["key"]]
