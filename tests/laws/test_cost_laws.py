@@ -58,23 +58,20 @@ def test_what_was_not_made_counts_on_neither_side() -> None:
     assert grid_cost(chains, {}).share == 1.0
 
 
-@given(
-    jobs=st.integers(1, 16), planning_s=SECONDS, members_s=SECONDS, waiting_s=SECONDS,
-    making_ours_s=SECONDS, loading_s=SECONDS, timed_s=SECONDS, measuring_ours_s=SECONDS,
-)  # fmt: skip
-def test_time_is_work_waiting_or_ours(
-    jobs: int, planning_s: float, members_s: float, waiting_s: float, making_ours_s: float,
-    loading_s: float, timed_s: float, measuring_ours_s: float,
-) -> None:  # fmt: skip
+@given(st.integers(1, 16), st.tuples(*[SECONDS] * 8))
+def test_time_is_work_waiting_or_ours(jobs: int, seconds: tuple[float, ...]) -> None:
+    planning_s, members_s, waiting_s, making_ours_s, *rest = seconds
+    loading_s, timed_s, measuring_ours_s, probing_s = rest
     spent = Spent(
         jobs=jobs,
         planning_s=planning_s,
         making_s=(members_s + waiting_s + making_ours_s) / jobs,
         waiting_s=waiting_s,
         members_s={"systems": members_s / 2, "models": members_s / 2},
-        measuring_s=loading_s + timed_s + measuring_ours_s,
+        measuring_s=loading_s + timed_s + probing_s + measuring_ours_s,
         loading_s=loading_s,
         timed_s=timed_s,
+        probing_s=probing_s,
     )
     ours = planning_s + making_ours_s + measuring_ours_s
     assert spent.overhead_s == pytest.approx(ours, abs=1e-6)

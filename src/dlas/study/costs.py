@@ -14,7 +14,8 @@ class Spent(msgspec.Struct, kw_only=True):
     Wall time is ``planning_s`` + ``making_s`` + ``measuring_s``. While making, ``jobs`` slots are
     there: ``members_s`` is what members worked in them, by layer, and ``waiting_s`` is when a slot
     had nothing that could be made yet. While measuring, executables are loaded (``loading_s``) and
-    run (``timed_s``: samples, warm-ups, discarded runs, profiles, probing the device)."""
+    run (``timed_s``: samples, warm-ups, discarded runs, profiles); ``probing_s`` is what the device
+    itself was measured for, once in a store: neither work of the study nor overhead."""
 
     jobs: int = 1
     planning_s: float = 0.0
@@ -24,6 +25,7 @@ class Spent(msgspec.Struct, kw_only=True):
     measuring_s: float = 0.0
     loading_s: float = 0.0
     timed_s: float = 0.0
+    probing_s: float = 0.0
 
     def worked(self, layer: str, seconds: float) -> None:
         self.members_s[layer] = self.members_s.get(layer, 0.0) + seconds
@@ -46,7 +48,8 @@ class Spent(msgspec.Struct, kw_only=True):
     @property
     def measuring_overhead_s(self) -> float:
         """Between blocks of runs: messages, the machine's conditions, recording, closing."""
-        return max(0.0, self.measuring_s - self.loading_s - self.timed_s)
+        known_s = self.loading_s + self.timed_s + self.probing_s
+        return max(0.0, self.measuring_s - known_s)
 
     @property
     def overhead_s(self) -> float:

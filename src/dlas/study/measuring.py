@@ -51,7 +51,7 @@ class Measuring:
         for leaves in groups.values():
             began = time.monotonic()
             self._device(leaves[0]).probe(self.store.root)
-            self.spent.timed_s += time.monotonic() - began
+            self.spent.probing_s += time.monotonic() - began
             self._measure(leaves, executables)
 
     def _device(self, leaf: Node) -> Hardware:
