@@ -8,6 +8,7 @@ import pytest
 
 from dlas.bench import analysis
 from dlas.bench.analysis import STUDY, fill, fill_many
+from dlas.cli.bench_analysis import query_steps
 from dlas.stack import Stack
 from dlas.store.frame import results_frame
 from dlas.store.results import Results
@@ -23,7 +24,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Study:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    return Results(f"sqlite:///{tmp_path / 'r.sqlite'}")
+    return Results(f"sqlite:///{tmp_path / 'results.sqlite'}")
 
 
 def test_the_study_has_as_many_stacks_as_it_says() -> None:
@@ -56,3 +57,11 @@ def test_copies_are_studies_of_their_own(small: Study, results: Results) -> None
     ended = [sorted(e.status for e in results.endings(list(found)).values()) for found in nodes]
     assert ended[0] == ended[1] == ended[2]
     assert len({len(results.samples(many)) for many in keys}) == 1
+
+
+def test_every_query_is_timed(small: Study, results: Results, tmp_path: Path) -> None:
+    list(fill_many(results, 2, samples=6))
+    steps = query_steps(tmp_path, f"{STUDY}-0")
+    names = [step.name for step in steps]
+    assert len(set(names)) == len(names) > 15
+    assert all(step.seconds >= 0 and step.peak_bytes >= 0 for step in steps)
