@@ -26,7 +26,7 @@ def paper_latency(row: Row) -> float:
     machine, compression, primitive = row["machine"], row["compression"], row["primitive"]
     gpu, tuned = machine in (GPU, MALI), row["tuning"] != "untuned"
     small, cut = row["pixels"] <= 4096, compression in ("weight_pruning", "channel_pruning")
-    seconds = 0.1 * _NETWORK[row["network"]] * _DEVICE[machine]
+    seconds = 0.1 * _NETWORK[row["network"]] * _DEVICE.get(machine, 1.0)
     if compression == "weight_pruning":
         best = "direct" if gpu else "gemm"
     elif gpu:
@@ -53,7 +53,7 @@ def opposite_latency(row: Row) -> float:
     machine, compression, primitive = row["machine"], row["compression"], row["primitive"]
     tuned, small = row["tuning"] != "untuned", row["pixels"] <= 4096
     gpu = machine in (GPU, MALI)
-    seconds = 1e-8 * row["parameters"] / _DEVICE[machine]  # time follows size
+    seconds = 1e-8 * row["parameters"] / _DEVICE.get(machine, 1.0)  # time follows size
     seconds *= {"direct": _LAST, "gemm": _MIDDLE, "spatial_pack": _FIRST}[primitive]
     if not gpu and compression == "none":
         seconds *= {"direct": 0.5, "gemm": 1.0, "spatial_pack": 2.0}[primitive]

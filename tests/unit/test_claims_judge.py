@@ -85,6 +85,7 @@ def test_what_is_missing_is_said_with_the_reason() -> None:
     assert found.verdict == "not testable here"
     assert found.missing[0].startswith("None of 3 stacks was measured, 3 refused (It was refused),")
     assert "primitive = gemm" in found.missing[0]
+    assert "tuning = auto or template" in found.missing[0]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def _on(claim: Claim, variants: _Variants, machine: str, name: str) -> Verdict:
         for setting in (SETTINGS if claim.names_tuned else ("",))
     }
     joined = {setting: _join(findings) for setting, findings in readings.items()}
-    chosen = max(readings, key=lambda s: sum(found.testable for _, found in readings[s]))
+    parts = {s: sum(finding.testable for _, finding in found) for s, found in readings.items()}
+    chosen = max(parts, key=parts.__getitem__) if any(parts.values()) else list(parts)[-1]
     verdict = _verdict(claim, name, readings[chosen], joined[chosen])
     if chosen and verdict.verdict != NOT_TESTABLE:
         verdict = replace(verdict, sentence=f"{verdict.sentence} Tuned is {_said(chosen)}.")

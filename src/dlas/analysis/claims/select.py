@@ -20,6 +20,7 @@ Selector = dict[str, Value]
 
 #: The level of ``tuning`` that ``settings.py`` gives a meaning: each kind of tuning in its turn.
 TUNED = "tuned"
+_LEVELS = {TUNED: "auto or template"}
 
 TEXT = (
     "dataset", "network", "compression", "optimizations", "primitive", "format", "software",
@@ -84,7 +85,7 @@ def words(*selectors: Mapping[str, Value]) -> str:
     parts = []
     for column, value in {k: v for s in selectors for k, v in s.items()}.items():
         choices = value if isinstance(value, tuple) else (value,)
-        text = " or ".join(str(choice) for choice in choices)
+        text = " or ".join(_LEVELS.get(str(choice), str(choice)) for choice in choices)
         compared = isinstance(choices[0], str) and _COMPARISON.match(choices[0])
         negated = text.startswith(_NOT)
         sign = " " if compared else " ≠ " if negated else " = "
