@@ -133,6 +133,9 @@ def test_charts_download_as_standalone_svg(page: Page, scheme: str) -> None:
         paints = {e.get(name) for e in drawn for name in ("fill", "stroke")} - {None, "none"}
         assert all(paint.startswith("#") for paint in paints if paint)
         assert root.find(f"{SVG}rect").get("fill") == "#ffffff"  # type: ignore[union-attr]
+        if "latency-plot" in (link.get_attribute("download") or ""):
+            said = {e.text for e in drawn if e.tag == f"{SVG}text"}
+            assert {"onnxruntime", "resnet(8)"} <= said  # its legend comes along
         assert not any(e.get("class") or e.get("style") for e in drawn)
         texts = {e.get("fill") for e in drawn if e.tag == f"{SVG}text"}
         assert "#e8eaec" not in texts  # the dark scheme's ink would vanish on white

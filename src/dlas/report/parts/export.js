@@ -33,17 +33,46 @@ function inlined(source, copy) {
   for (const name of ["class", "style", "tabindex", "data-row", "aria-label", "role"]) copy.removeAttribute(name);
   for (const [name, value] of Object.entries(known)) copy.setAttribute(name, value);
 }
+// The legend, which on the page stands above all charts, as lines below one; returns their height.
+function drawLegendBelow(svg, width, top) {
+  const legend = drawing("g", { class: "below" });
+  let line = 0;
+  for (const role of chosen.colour === chosen.shape ? ["colour"] : ["colour", "shape"]) {
+    let left = 10;
+    distinctOf[chosen[role]].forEach((value, index) => {
+      if (chosen.hidden.has(hiddenKey(chosen[role], value))) return;
+      const wide = 30 + 6.5 * value.length;
+      if (left > 10 && left + wide > width) [left, line] = [10, line + 1];
+      const both = chosen.colour === chosen.shape;
+      const style = appearance(role === "colour" ? index : 0, role === "shape" || both ? index : 0);
+      const at = `translate(${left + 6},${top + 12 + 18 * line})`;
+      const glyph = drawing("g", { class: `mark${style.hollow ? " hollow" : ""}`, transform: at },
+        drawing("path", { d: SHAPES[style.shape] }));
+      glyph.style.setProperty("--fill", role === "colour" ? `var(--c${style.colour})` : "var(--soft)");
+      legend.append(glyph, drawing("text", { class: "axis", x: left + 16, y: top + 16 + 18 * line }, value));
+      left += wide;
+    });
+    line += 1;
+  }
+  svg.append(legend);
+  return 18 * line + 6;
+}
+
 function standalone(svg, title) {
+  const [, , width, tall] = svg.getAttribute("viewBox").split(" ").map(Number);
   document.documentElement.classList.add("light");
+  const below = svg.querySelector(".mark") ? drawLegendBelow(svg, width, tall) : 0;
   const copy = svg.cloneNode(true);
   const originals = [svg, ...svg.querySelectorAll("*")];
   const copies = [copy, ...copy.querySelectorAll("*")];
   originals.forEach((source, index) => inlined(source, copies[index]));
   document.documentElement.classList.remove("light");
+  if (below) svg.lastChild.remove();
   for (const gone of copies.filter((made) => made.getAttribute("display") === "none")) gone.remove();
-  const [, , width, height] = svg.getAttribute("viewBox").split(" ");
+  const height = tall + below;
   for (const name of PAINT) copy.removeAttribute(name);
-  const whole = { xmlns: "http://www.w3.org/2000/svg", width, height, "font-family": "Helvetica, Arial, sans-serif" };
+  const viewBox = `0 0 ${width} ${height}`;
+  const whole = { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox, "font-family": "Helvetica, Arial, sans-serif" };
   for (const [name, value] of Object.entries(whole)) copy.setAttribute(name, value);
   copy.prepend(drawing("title", {}, title), drawing("rect", { width, height, fill: "#ffffff" }));
   return new XMLSerializer().serializeToString(copy);
