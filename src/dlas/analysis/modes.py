@@ -61,7 +61,7 @@ def _bandwidth(values: NDArray[np.float64]) -> float:
     half = len(values) // 2
     shortest = float((values[half:] - values[: len(values) - half]).min())
     scale = shortest / _HALF_OF_NORMAL or float(values.std())
-    return 1.06 * scale * float(len(values)) ** -0.2
+    return float(1.06 * scale * len(values) ** -0.2)
 
 
 def _points(values: NDArray[np.float64], width: float) -> int:
