@@ -176,7 +176,7 @@ def _flip(
         flip_sentence(changed, of, names, factors, contexts, looked, grid.scope),
         changed, *names[:2], of, *names[2:],
         tuple(" · ".join(each) or "all else alike" for each in contexts),
-        tuple(grid.stacks["key"].to_numpy(object)[shown.ravel()]),
+        tuple(timings.keys[shown.ravel()]),
         *_ratio(timings, after[:, new], after[:, old]),
         *_ratio(timings, before[:, old], before[:, new]),
         chance, looked, grid.scope,

@@ -35,7 +35,7 @@ class Compared(NamedTuple):
 
 class Timings:
     """Latencies of n stacks as logarithms. ``middle``: medians; ``error``: the standard deviation
-    of each median, from its interval; NaN where unknown."""
+    of each median, from its interval; NaN where unknown. ``keys``: of the stacks."""
 
     def __init__(self, stacks: pd.DataFrame, samples: Mapping[str, Floats] | None) -> None:
         middle, low, high = (
@@ -44,10 +44,11 @@ class Timings:
         )
         self.middle, self.low, self.high = middle, low, high
         self.error = (high - low) / (2 * _Z_95)
+        self.keys = stacks["key"].to_numpy(object)
         groups = stacks["group"].astype(object).fillna("").astype(str)
         self._group = pd.factorize(groups)[0]
         self._group[groups.to_numpy() == ""] = -1
-        found = [(samples or {}).get(key, ()) for key in stacks["key"]]
+        found = [(samples or {}).get(key, ()) for key in self.keys]
         self._runs = np.array([len(values) for values in found], np.intp)
         self._samples = np.full((len(found), int(self._runs.max(initial=0))), np.nan, np.float32)
         for row, values in zip(self._samples, found, strict=True):
