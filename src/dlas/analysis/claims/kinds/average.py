@@ -122,10 +122,6 @@ def _keys(of: Mapping[str, tuple[Effect, tuple[str, ...]]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for _, keys in of.values() for key in keys))
 
 
-def _keys(of: Mapping[str, tuple[Effect, tuple[str, ...]]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key for _, keys in of.values() for key in keys))
-
-
 def _within(mean: Effect, low: float | None, high: float | None, alpha: float) -> Word:
     """In the bounds only if surely above the lower and surely below the upper one."""
     above = 0.0 if low is None else mean.chance_above(low)
