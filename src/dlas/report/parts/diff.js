@@ -63,8 +63,10 @@ function verdict(a, b) {
   const said = [speedVerdict(a, b)];
   if (texts.dataset[a] !== texts.dataset[b]) said.push("They differ in data set, so their accuracies cannot be compared.");
   else said.push(accuracyVerdict(a, b));
-  if (differing.length === 1) said.push(`They differ in ${differing[0]} alone, so it makes the difference.`);
-  else if (differing.length) said.push(`They differ in ${differing.slice(0, -1).join(", ")} and ${differing[differing.length - 1]}.`);
+  if (differing.length === 1) {
+    const clear = known(numbers.latency_s[a]) && known(numbers.latency_s[b]) && overlap("latency_s", a, b) === false;
+    said.push(`They differ in ${differing[0]} alone${clear ? ", so it makes the difference" : ""}.`);
+  } else if (differing.length) said.push(`They differ in ${differing.slice(0, -1).join(", ")} and ${differing[differing.length - 1]}.`);
   if (known(numbers.latency_s[a]) && known(numbers.latency_s[b])) {
     if (valueOf("machine", a) !== valueOf("machine", b)) said.push("They were timed on different machines, which are part of the ratio.");
     else if (valueOf("group", a) !== valueOf("group", b)) said.push("They were not timed side by side, so drift of the machine is in the ratio.");
