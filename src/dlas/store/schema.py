@@ -45,7 +45,9 @@ METRICS = (
     ),
     Column("executed_accuracy", "share", "systems", "top-1 as this executable computes"),
     Column(
-        "checked_images", "images", "systems",
+        "checked_images",
+        "images",
+        "systems",
         "test images that it labelled itself; the accuracy of the rest is ONNX Runtime's",
     ),
     Column(
