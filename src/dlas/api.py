@@ -33,16 +33,18 @@ def run(
     *,
     limits: Limits | None = None,
     retry: bool = False,
+    again: bool = False,
     watcher: Watcher | None = None,
 ) -> pd.DataFrame:
     """Make and measure what is missing of a study (a ``Study`` or its TOML file), and give its
     results. ``store``: a folder, by default ``$DLAS_STORE`` or ``.dlas``. ``retry``: try again what
-    failed before. Killed or interrupted, the next call goes on where it stopped."""
+    failed before; ``again``: measure again what was measured; earlier numbers stay in the store.
+    Killed or interrupted, the next call goes on where it stopped."""
     from dlas.study.run import run_study
 
     opened = _study(study)
     place = _store(store)
-    run_study(opened, place, limits=limits, retry=retry, watcher=watcher or Watcher())
+    run_study(opened, place, limits=limits, retry=retry, again=again, watcher=watcher or Watcher())
     return results(opened.name, place)
 
 

@@ -17,6 +17,9 @@ def run(
         typer.Option(min=1, help="Nodes made at once, sharing the cores; by default one per core."),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure again, side by side, what was measured.")
+    ] = False,
     time_limit: Annotated[
         float | None,
         typer.Option(min=1, help="Seconds one node may take; by default 6 hours."),
@@ -42,8 +45,9 @@ def run(
     opened, place = Study.open(study), open_store(store)
     try:
         with Progress(console) as progress:
+            limits = usual_limits(jobs, time_limit)
             frame = api.run(
-                opened, place, limits=usual_limits(jobs, time_limit), retry=retry, watcher=progress
+                opened, place, limits=limits, retry=retry, again=again, watcher=progress
             )
     except KeyboardInterrupt:
         console.print(

@@ -58,6 +58,7 @@ class ProcessSession:
         self._usage = Usage(
             peak_bytes=loaded["peak_bytes"], base_bytes=loaded["base_bytes"], cpu_s=loaded["cpu_s"]
         )
+        self._signal(signal.SIGSTOP)
 
     def run(self, count: int) -> list[float]:
         answer = self._request({"run": count}, f"a block of {count} runs")
@@ -85,6 +86,7 @@ class ProcessSession:
         return self._energy_absent
 
     def close(self) -> None:
+        self._signal(signal.SIGCONT)
         if self._process.stdin is not None and not self._process.stdin.closed:
             with contextlib.suppress(BrokenPipeError):  # it has died already
                 self._process.stdin.close()
@@ -103,12 +105,21 @@ class ProcessSession:
 
     def _request(self, request: dict[str, int], doing: str) -> dict[str, Any]:
         assert self._process.stdin is not None
+        self._signal(signal.SIGCONT)
         try:
             self._process.stdin.write(msgspec.json.encode(request) + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._died("waiting") from None
-        return self._answer(time.monotonic() + self._limit_s, doing)
+        answer = self._answer(time.monotonic() + self._limit_s, doing)
+        self._signal(signal.SIGSTOP)
+        return answer
+
+    def _signal(self, number: int) -> None:
+        """Between requests the process stands still: threads of a pool that wait for work by
+        spinning would take a core, and the memory's time, from whoever is timed meanwhile."""
+        with contextlib.suppress(ProcessLookupError):  # it has died, which the next answer tells
+            os.killpg(self._process.pid, number)
 
     def _answer(self, deadline_s: float, doing: str) -> dict[str, Any]:
         line = self._line(deadline_s)

@@ -68,8 +68,11 @@ class StudyPlan:
         return self.usual_seconds.get((node.layer, node.name), UNKNOWN_SECONDS[node.layer])
 
 
-def make_plan(stacks: Sequence[Stack], store: Store, retry: bool = False) -> StudyPlan:
-    """Look up every node. Refusals are always judged anew; other faults only with ``retry``."""
+def make_plan(
+    stacks: Sequence[Stack], store: Store, retry: bool = False, again: bool = False
+) -> StudyPlan:
+    """Look up every node. Refusals are always judged anew; other faults only with ``retry``. With
+    ``again`` no stack counts as measured."""
     chains: list[tuple[Node, ...]] = []
     members: dict[str, Member] = {}
     for stack in stacks:
@@ -80,7 +83,8 @@ def make_plan(stacks: Sequence[Stack], store: Store, retry: bool = False) -> Stu
     known = store.results.outcomes(keys)
     stale = {"refused"} if not retry else {"refused", "failed", "out_of_memory", "timed_out"}
     outcomes = {key: outcome for key, outcome in known.items() if outcome.status not in stale}
-    observed = frozenset(store.results.observed([chain[-1].key for chain in chains]))
+    leaves = [] if again else [chain[-1].key for chain in chains]
+    observed = frozenset(store.results.observed(leaves))
     usual = store.results.usual_seconds()
     return StudyPlan(tuple(chains), members, outcomes, observed, usual)
 

@@ -26,6 +26,7 @@ def run_study(
     *,
     limits: Limits | None = None,
     retry: bool = False,
+    again: bool = False,
     watcher: Watcher | None = None,
 ) -> None:
     """Bring every stack of the study to its end: measured, or explained. Results are in the store
@@ -36,7 +37,7 @@ def run_study(
         watchers = Watchers([publisher, watcher or Watcher()])
         started_at, state = now(), publisher.state
         try:
-            _run(study, store, limits or usual_limits(), retry, watchers, state.spent)
+            _run(study, store, limits or usual_limits(), retry, again, watchers, state.spent)
         except KeyboardInterrupt:
             publisher.close("stopped")
             raise
@@ -53,12 +54,18 @@ def run_study(
 
 
 def _run(
-    study: Study, store: Store, limits: Limits, retry: bool, watcher: Watcher, spent: Spent
+    study: Study,
+    store: Store,
+    limits: Limits,
+    retry: bool,
+    again: bool,
+    watcher: Watcher,
+    spent: Spent,
 ) -> None:
     began = time.monotonic()
     spent.jobs = limits.jobs
     store.artifacts.sweep()
-    plan = make_plan(study.stacks, store, retry)
+    plan = make_plan(study.stacks, store, retry, again)
     rows = [
         {"key": chain[-1].key, "stack": stack.spec(), "labels": study.labels(stack)}
         for stack, chain in zip(study.stacks, plan.chains, strict=True)
