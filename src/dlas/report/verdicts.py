@@ -69,6 +69,7 @@ def _shown(verdict: Verdict, rows: Rows, place: int) -> dict[str, Any]:
     number = claim.id.rpartition(".")[2]
     return {
         "id": f"claim-{claim.id.replace('.', '-')}" + (f"-{place + 1}" if place else ""),
+        "name": claim.id,
         "verdict": str(verdict.verdict),
         "title": f"{number} · {claim.title}" if is_observation(verdict) else claim.title,
         "statement": claim.statement,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -10,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlas.analysis.claims import judge, published
-from dlas.analysis.interactions import understand
+from dlas.analysis.interactions import Effect, understand
+from dlas.report.quantities import ABSENT
 from dlas.report.tables.table import Table
 from dlas.store.archive import StudyResults
 
@@ -37,10 +39,18 @@ def effects(found: Sequence[StudyResults], quantity: str = "latency_s") -> Table
     of choices explains, most first."""
     known = [e for e in understand(*_joined(found)).effects if e.quantity == quantity]
     rows = [
-        [" × ".join(e.factors), f"{100 * e.share:.1f}", f"{100 * e.low:.1f}–{100 * e.high:.1f}"]
-        for e in sorted(known, key=lambda e: -e.share)
+        [e.scope or "all stacks", " × ".join(e.factors), _percent(e.share), _interval(e)]
+        for e in sorted(known, key=lambda e: (e.scope, -e.share))
     ]
-    return Table(["Choice", "Share, %", "95 % interval"], rows)
+    return Table(["Among", "Choice", "Share, %", "95 % interval"], rows, texts=2)
+
+
+def _interval(effect: Effect) -> str:
+    return f"{_percent(effect.low)}–{_percent(effect.high)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}" if math.isfinite(share) else ABSENT
 
 
 def flips(found: Sequence[StudyResults], most: str = "20") -> Table:
