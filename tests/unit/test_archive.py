@@ -80,6 +80,6 @@ def test_what_is_no_such_file_is_refused(place: Path, tmp_path: Path, damage: st
         pq.write_table(table.replace_schema_metadata({b"dlas": meta}), file)
     elif damage == "cut":
         file.write_bytes((place / "small.parquet").read_bytes()[:500])
-    with pytest.raises(InputError, match="x.parquet") as raised:
+    with pytest.raises(InputError, match=r"x\.parquet") as raised:
         open_archive(file)
     assert "\n" not in str(raised.value)
