@@ -28,6 +28,7 @@ NEEDS_BROWSER = [
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
 --disable-background-networking --disable-component-update --disable-dev-shm-usage"""
 
+
 class Page:
     """A report, open in the browser."""
 
