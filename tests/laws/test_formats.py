@@ -331,6 +331,7 @@ def test_wrong_shapes_are_found(path: Path, wrong: str, matrix: Any) -> None:
 def test_a_matrix_of_another_shape_is_found(path: Path, matrix: Any, side: int, by: int) -> None:
     with_more = list(matrix.shape[:2])
     with_more[side] += by * 64
+    assume(tuple(with_more) != (matrix.shape[0], math.prod(matrix.shape[1:])))  # that of its file
     file_refused(path, matrix, shape=np.array(with_more))
 
 

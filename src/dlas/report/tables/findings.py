@@ -46,7 +46,8 @@ def effects(found: Sequence[StudyResults], quantity: str = "latency_s") -> Table
 
 
 def _interval(effect: Effect) -> str:
-    return f"{_percent(effect.low)}–{_percent(effect.high)}"
+    known = math.isfinite(effect.low) and math.isfinite(effect.high)
+    return f"{_percent(effect.low)}–{_percent(effect.high)}" if known else ABSENT
 
 
 def _percent(share: float) -> str:
