@@ -54,6 +54,15 @@ class Node:
         }
 
 
+def lineage(nodes: Mapping[str, Node], key: str) -> list[Node]:
+    """The node of ``key`` and all above it, data set first. KeyError where one is not there."""
+    found: list[Node] = []
+    while key:
+        found.append(nodes[key])
+        key = nodes[key].parent
+    return found[::-1]
+
+
 def tree(chains: Iterable[Iterable[Node]]) -> dict[str, Node]:
     """The union of chains: key → node, every parent before its children."""
     return {node.key: node for chain in chains for node in chain}

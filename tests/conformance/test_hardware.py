@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dlas.errors import InputError, Refused
 from dlas.executable import compile_network
 from dlas.hardware import MEMBERS
 from dlas.hardware.base import Hardware
+from dlas.hardware.local import last_cores
+from dlas.hardware.process import ProcessSession
 from dlas.layer import member
 from dlas.measure.interleave import Contender, measure
 from dlas.measure.observation import Observation, Outcome
@@ -19,6 +24,7 @@ from dlas.measure.protocol import Protocol
 from dlas.plan import Plan
 from dlas.spec import parse_member
 from dlas.systems.onnxruntime import OnnxRuntime
+from dlas.target.target import host
 from dlas.testing.networks import tiny
 
 
@@ -107,3 +113,21 @@ def test_its_fingerprint_is_in_the_key_and_names_nobody(hardware: Hardware) -> N
 
 def test_its_spec_reads_back(hardware: Hardware) -> None:
     assert parse_member("hardware", hardware.spec(), "$.hardware") == hardware
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a session is not stopped")
+def test_a_session_stands_still_between_requests(executable: Path) -> None:
+    """Threads that spin while they wait would slow whoever is timed next."""
+    session = ProcessSession(executable, last_cores(host(), 1), 1, 60.0)
+    try:
+        session.wait()
+        assert len(session.run(3)) == 3
+        process = psutil.Process(session.pid)
+        deadline = time.monotonic() + 10
+        while process.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert process.status() == psutil.STATUS_STOPPED
+        assert len(session.run(2)) == 2
+    finally:
+        session.close()
+    assert not psutil.pid_exists(session.pid)

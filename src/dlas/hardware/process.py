@@ -118,6 +118,8 @@ class ProcessSession:
     def _signal(self, number: int) -> None:
         """Between requests the process stands still: threads of a pool that wait for work by
         spinning would take a core, and the memory's time, from whoever is timed meanwhile."""
+        if sys.platform != "linux":  # elsewhere it would stand still for ever, were we killed
+            return
         with contextlib.suppress(ProcessLookupError):  # it has died, which the next answer tells
             os.killpg(self._process.pid, number)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlas.measure.statistics import median_interval
-from dlas.node import Node, canonical
+from dlas.node import Node, canonical, lineage
 from dlas.store.choices import choices
 from dlas.store.results import Measured, Outcome, Results
 from dlas.store.schema import RESULTS
@@ -33,7 +33,7 @@ def results_frame(results: Results, study: str) -> pd.DataFrame:
     outcomes = results.outcomes(list(nodes))
     measured = results.last_observations(keys)
     rows = [
-        _row(study, member, _chain(nodes, member["key"]), outcomes, measured.get(member["key"]))
+        _row(study, member, lineage(nodes, member["key"]), outcomes, measured.get(member["key"]))
         for member in members
     ]
     groups = {key: found.record["group"] for key, found in measured.items()}
@@ -43,14 +43,6 @@ def results_frame(results: Results, study: str) -> pd.DataFrame:
         if column.unit and frame[column.name].dtype == object:
             frame[column.name] = pd.to_numeric(frame[column.name])
     return frame
-
-
-def _chain(nodes: Mapping[str, Node], key: str) -> list[Node]:
-    chain: list[Node] = []
-    while key:
-        chain.append(nodes[key])
-        key = nodes[key].parent
-    return chain[::-1]
 
 
 def _row(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dlas.layer import LAYERS
 from dlas.measure.statistics import Estimate, median_interval
-from dlas.node import Node
+from dlas.node import Node, lineage
 from dlas.stack import FIELDS
 from dlas.store.results import Ending, Results
 from dlas.study.costs import GridCost, grid_cost
@@ -55,7 +55,7 @@ class Standing:
         self._results = results
         members = results.members(study)
         nodes = results.nodes([member["key"] for member in members])
-        self._chains = {member["key"]: _chain(nodes, member["key"]) for member in members}
+        self._chains = {member["key"]: lineage(nodes, member["key"]) for member in members}
         labels = {member["key"]: member["labels"] for member in members}
         self._names = _names(self._chains, labels)
         self._wheres = _wheres(self._chains, labels)
@@ -138,14 +138,6 @@ class Standing:
         seconds = {key: ending.seconds for key, ending in self._endings.items()}
         chains = ([node.key for node in chain] for chain in self._chains.values())
         return grid_cost(chains, seconds)
-
-
-def _chain(nodes: Mapping[str, Node], key: str) -> list[Node]:
-    chain: list[Node] = []
-    while key:
-        chain.append(nodes[key])
-        key = nodes[key].parent
-    return chain[::-1]
 
 
 def _names(
