@@ -44,6 +44,7 @@ FLIP = {
     "before": {"tuning": "untuned"}, "after": {"tuning": "template"},
     "levels": [{"primitive": "direct"}, {"primitive": "gemm"}],
 }  # fmt: skip
+FLIP_OF_THREE = {**FLIP, "levels": [*FLIP["levels"], {"primitive": "spatial_pack"}]}
 DIFFERS = {
     "kind": "differs", "choice": {"compression": "int8"}, "than": {"compression": "float16"},
     "times": 1.2,
@@ -75,6 +76,19 @@ def flipped(before: float, after: float, width: float = 0.01) -> pd.DataFrame:
             1.0 if row["primitive"] != "direct" else before if row["tuning"] == "untuned" else after
         ),
         width=width,
+    )
+
+
+def below_the_best() -> pd.DataFrame:
+    """direct and gemm change places, spatial_pack is ahead of both."""
+    return grid(
+        lambda row: (
+            0.3
+            if row["primitive"] == "spatial_pack"
+            else 1.0
+            if (row["primitive"] == "direct") == (row["tuning"] == "untuned")
+            else 2.0
+        )
     )
 
 
@@ -137,6 +151,8 @@ CASES: list[tuple[str, dict[str, Any], Callable[[], pd.DataFrame], str]] = [
     ("flips", FLIP, lambda: flipped(2.0, 0.5), HOLDS),
     ("never flips", FLIP, lambda: flipped(2.0, 1.5), CONTRADICTED),
     ("seems to flip", FLIP, lambda: flipped(1.05, 0.95, width=0.1), UNDECIDED),
+    ("flips below the best", FLIP_OF_THREE, below_the_best, CONTRADICTED),
+    ("one of three becomes the best", FLIP_OF_THREE, lambda: flipped(2.0, 0.5), HOLDS),
     ("one level only", FLIP, lambda: without(grid(), primitive="gemm"), NOT_TESTABLE),
     ("apart", DIFFERS, lambda: grid(times(compression={"int8": 0.5})), HOLDS),
     ("apart the other way", DIFFERS, lambda: grid(times(compression={"int8": 2.0})), HOLDS),

@@ -35,6 +35,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
 _NOT = "not "
+_WILD = re.compile(r"[*?]|\[.*?\]")
 
 
 def check(selector: Mapping[str, Value], path: str) -> None:
@@ -107,4 +108,4 @@ def _brief(column: str, value: Value) -> str:
         return words({column: value})
     if column == "compression" and value == "none":
         return "no compression"
-    return " or ".join(str(level) for level in levels)
+    return " or ".join(_WILD.sub("…", str(level)) for level in levels)

@@ -143,11 +143,13 @@ def _machine(column: str, wanted: str) -> str:
 
 def _ended(rows: pd.DataFrame, found: Measures) -> str:
     if (rows["status"] == "ok").any():
-        return f"{found.quantity.name} is unknown for all {len(rows)} stacks"
+        which = "the one stack" if len(rows) == 1 else f"all {len(rows)} stacks"
+        return f"{found.quantity.name} is unknown for {which}"
     ways = ", ".join(
         f"{count} {str(status).replace('_', ' ') or 'without a status'}"
         for status, count in rows["status"].value_counts().items()
     )
     message = next((text for text in rows["message"] if text), "")
     said = f" ({message.rstrip('.')})" if message else ""
-    return f"None of {len(rows)} stacks was measured, {ways}{said},"
+    none = "The one stack was not" if len(rows) == 1 else f"None of {len(rows)} stacks was"
+    return f"{none} measured, {ways}{said},"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations, permutations
+from itertools import permutations
 from typing import Annotated
 
 import msgspec
@@ -18,8 +18,8 @@ from dlas.analysis.claims.settings import Setting, Sides
 
 class Flip(Counted, frozen=True, kw_only=True):
     """The best of ``levels`` is another one ``after`` than ``before``. It is so for sure only where
-    two levels change places with intervals that do not overlap; that it is not so, where one
-    level is the best on both sides. The effect is what the best level from before
+    every level is beaten, before or after, with intervals that do not overlap; that it is not so,
+    where one level beats all others both times. The effect is what the best level from before
     loses afterwards."""
 
     kind = "flip"
@@ -51,22 +51,22 @@ class Flip(Counted, frozen=True, kw_only=True):
             for when in ("before", "after")
             for a, b in permutations(places, 2)
         }
-        pairs = list(combinations(places, 2))
-        swapped = min(
-            max(ahead["before", a, b].chances[0], ahead["after", b, a].chances[0])
-            for a, b in permutations(places, 2)
-        )
-        same = min(
+        beaten = [
+            min(each.chances[0] for (_, _, rival), each in ahead.items() if rival == level)
+            for level in places
+        ]
+        best_twice = [
             max(each.chances[0] for (_, first, _), each in ahead.items() if first == level)
             for level in places
-        )
+        ]
+        n = len(places)
         best = {when: self._best(found, setting, when) for when in ("before", "after")}
         was, now = best["before"], best["after"]
         then = [setting.sides[f"after {place}"][0] for place in (now, was)]
         rows = tuple(setting.sides[f"{w} {p}"][0] for w in best for p in sorted({was, now}))
         return Weighed(
             found.compare(*then) if was != now else Effect.ratio(1.0, 1.0, 1.0),
-            (min(1.0, 2 * len(pairs) * swapped), min(1.0, len(self.levels) * same)),
+            (min(1.0, 2 * (n - 1) * max(beaten)), min(1.0, n * min(best_twice))),
             was != now,
             rows,
         )
