@@ -10,11 +10,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import spearmanr
 
 from dlas.analysis.interactions import Effect, Rest
 from dlas.analysis.interactions.anova import contrasts, variances
+from dlas.analysis.interactions.correlations import COLUMNS, correlations
 from dlas.analysis.interactions.grid import Grid
 from dlas.analysis.interactions.timings import adjusted
+from dlas.analysis.intervals import fisher
 from dlas.analysis.pareto import distances, front
 
 SIZES = st.lists(st.integers(2, 4), min_size=3, max_size=4).map(tuple)
@@ -161,6 +164,51 @@ def test_noise_of_measuring_is_no_variance_of_the_choices() -> None:
     _, rest = shares(tensor + 0.3 * random.standard_normal(tensor.shape), noise=0.3)
     assert rest.share < 0.02
     assert rest.noise == pytest.approx(0.09 / tensor.var(), rel=0.2)
+
+
+@pytest.mark.parametrize("networks", [4, 5, 8])
+def test_networks_without_a_correlation_are_hardly_ever_given_one(networks: int) -> None:
+    """However often each was compressed."""
+    random = np.random.default_rng(networks)
+    names = np.repeat([f"n{i}" for i in range(networks)], 5)
+    outside = []
+    for _ in range(200):
+        x, y = np.exp(random.standard_normal((2, networks)).repeat(5, axis=1))
+        frame = pd.DataFrame(dict.fromkeys(COLUMNS, np.nan), index=range(len(names))).assign(
+            dataset="d", model=names, optimizations=[*"abcde"] * networks, threads=1, batch=1,
+            macs=x, latency_s=y,
+        )  # fmt: skip
+        one = next(c for c in correlations("m", frame) if (c.a, c.b) == ("macs", "latency_s"))
+        outside.append(one.low > 0 or one.high < 0)
+    assert np.mean(outside) <= 0.05
+
+
+@pytest.mark.parametrize("points", [5, 7, 20])
+@pytest.mark.parametrize("truth", [0.0, 0.6, 0.95])
+def test_the_interval_of_a_rank_correlation_holds_the_truth(points: int, truth: float) -> None:
+    random = np.random.default_rng(points)
+    x, noise = random.standard_normal((2, 300, points))
+    y = truth * x + np.sqrt(1 - truth**2) * noise
+    ends = [
+        fisher(float(spearmanr(*xy).statistic), points - 3, True) for xy in zip(x, y, strict=True)
+    ]
+    of_ranks = 6 / np.pi * np.arcsin(truth / 2)
+    assert np.mean([low <= of_ranks <= high for low, high in ends]) >= 0.93
+
+
+@given(st.floats(-1, 1), st.integers(-3, 50), st.booleans())
+def test_a_correlations_interval_holds_it_and_more_points_narrow_it(
+    value: float, free: int, ranks: bool
+) -> None:
+    low, high = fisher(value, free, ranks)
+    if free <= 0:
+        assert np.isnan([low, high]).all()
+        return
+    assert -1 <= low <= value + 1e-9
+    assert value - 1e-9 <= high <= 1
+    narrower = fisher(value, free + 1, ranks)
+    assert low <= narrower[0]
+    assert narrower[1] <= high
 
 
 POINTS = st.lists(

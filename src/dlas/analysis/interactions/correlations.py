@@ -2,7 +2,7 @@
 
 A point is one network as it was compressed, with the latency of its fastest stack at the usual
 number of threads and batch: the many stacks of one network share its MACs and are no points of
-their own.
+their own. Even the points of one network hang together, so intervals count networks.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from scipy.stats import rankdata
 
 from dlas.analysis.interactions.records import Correlation
 from dlas.analysis.interactions.words import count
+from dlas.analysis.intervals import fisher
 
 COLUMNS = ("macs", "effective_macs", "sparse_bytes", "accuracy", "latency_s")
-#: Fewer points have no interval.
+#: Fewer points have no correlation.
 _FEWEST = 4
-#: From so many networks on, networks are drawn instead of points.
-_NETWORKS = 5
-_DRAWS = 1000
-_Z_95 = 1.959963984540054
 
 Floats = NDArray[np.float64]
 
@@ -44,21 +41,17 @@ def correlations(machine: str, stacks: pd.DataFrame) -> Iterator[Correlation]:
 
 def _correlation(machine: str, dataset: str, points: pd.DataFrame, a: str, b: str) -> Correlation:
     n = len(points)
-    networks = pd.factorize(points["model"])[0]
-    number = len(np.unique(networks))
-    scope = f"{count(number, 'network')} on {dataset}, each as compressed, at its fastest"
+    networks = points["model"].nunique()
+    scope = f"{count(networks, 'network')} on {dataset}, each as compressed, at its fastest"
     x, y = _scaled(points[a], a), _scaled(points[b], b)
     if n < _FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
         nan = float("nan")
         return Correlation(machine, a, b, nan, nan, nan, n, scope, nan, nan, nan)
     ranks = _pearson(rankdata(x), rankdata(y))
     logs = _pearson(x, y)
-    if number >= _NETWORKS:
-        drawn = _drawn(networks, number)
-        ends = [_ends(drawn, *pair) for pair in ((rankdata(x), rankdata(y)), (x, y))]
-    else:
-        ends = [_fisher(ranks, n, 1 + ranks**2 / 2), _fisher(logs, n, 1.0)]
-    return Correlation(machine, a, b, ranks, *ends[0], n, scope, logs, *ends[1])
+    ends = fisher(ranks, networks - 3, ranks=True)
+    log_ends = fisher(logs, networks - 3, ranks=False)
+    return Correlation(machine, a, b, ranks, *ends, n, scope, logs, *log_ends)
 
 
 def _known(values: pd.Series, name: str) -> pd.Series:
@@ -72,27 +65,3 @@ def _scaled(values: pd.Series, name: str) -> Floats:
 
 def _pearson(x: Floats, y: Floats) -> float:
     return float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
-
-
-def _fisher(value: float, n: int, factor: float) -> tuple[float, float]:
-    """Fisher's z; for ranks its variance is larger by (1 + r²/2) (Bonett & Wright 2000)."""
-    middle = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
-    half = _Z_95 * np.sqrt(factor / (n - 3))
-    return float(np.tanh(middle - half)), float(np.tanh(middle + half))
-
-
-def _drawn(networks: NDArray[np.intp], number: int) -> Floats:
-    """(draws, n) how often each point is drawn when networks are (cluster bootstrap)."""
-    random = np.random.default_rng(0)
-    times = random.multinomial(number, np.full(number, 1 / number), size=_DRAWS)
-    return times[:, networks].astype(np.float64)
-
-
-def _ends(times: Floats, x: Floats, y: Floats) -> tuple[float, float]:
-    weight = times / times.sum(axis=1, keepdims=True)
-    mean_x, mean_y = weight @ x, weight @ y
-    var_x, var_y = weight @ x**2 - mean_x**2, weight @ y**2 - mean_y**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = (weight @ (x * y) - mean_x * mean_y) / np.sqrt(var_x * var_y)
-    low, high = np.nanquantile(np.clip(found, -1, 1), (0.025, 0.975))
-    return float(low), float(high)

@@ -98,7 +98,8 @@ class Steady:
 class Correlation:
     """``value``: Spearman's, of the columns ``a`` and ``b``, with its 95 % interval ``low`` to
     ``high``; ``pearson``: Pearson's, on logarithms (accuracy as it is), with its interval. NaN
-    where there are too few points. ``count``: of points; ``scope``: what a point is."""
+    where there are too few points, intervals also where there are three networks or fewer.
+    ``count``: of points; ``scope``: what a point is."""
 
     machine: str
     a: str
