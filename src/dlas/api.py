@@ -118,7 +118,9 @@ def write_report(
     place = _store(store)
     found = study_results(study, place)
     target = Path(path) if path else place.report(found.study)
-    return page.write_report(found.frame, study_info(found, place), target, found.samples)
+    return page.write_report(
+        found.frame, study_info(found, place), target, found.samples, found.rounds
+    )
 
 
 def write_figures(
@@ -131,7 +133,7 @@ def write_figures(
     from dlas.report import figures
 
     found = study_results(study, store)
-    understood = understand(found.frame, found.samples)
+    understood = understand(found.frame, found.rounds)
     return figures.write_figures(found.frame, understood, Path(folder))
 
 

@@ -16,6 +16,9 @@ from dlas.measure.statistics import (
     outlier_share,
     paired_ratio,
     ratio,
+    ratio_of_rounds,
+    round_medians,
+    rounds_interval,
     runs_missing,
     spread,
 )
@@ -45,7 +48,6 @@ def test_units_do_not_matter(values: list[float], unit: float) -> None:
     assert spread(scaled) == spread(values)
     assert outlier_share(scaled) == outlier_share(values)
     assert drift(scaled) == drift(values)
-    assert runs_missing(scaled, 0.01) == runs_missing(values, 0.01)
 
 
 @settings(max_examples=50, deadline=None)
@@ -84,6 +86,50 @@ def test_the_interval_covers_the_true_median(n: int, shape: str) -> None:
     assert covered >= 0.94
 
 
+@pytest.mark.parametrize("rounds", [5, 10, 40])
+def test_what_a_round_has_in_common_widens_the_interval(rounds: int) -> None:
+    """150 samples whose rounds differ: as independent ones they would look surer than they are."""
+    random = np.random.default_rng(rounds)
+    blocks = [150 // rounds] * rounds
+    covered = {"as if independent": 0, "in rounds": 0}
+    for _ in range(1000):
+        common = np.repeat(random.normal(0, 0.01, rounds), blocks)
+        drawn = np.exp(common + random.normal(0, 0.01, len(common)))
+        for name, found in (
+            ("as if independent", median_interval(drawn)),
+            ("in rounds", rounds_interval(drawn, blocks)),
+        ):
+            assert found.low is not None
+            assert found.high is not None
+            covered[name] += found.low <= 1.0 <= found.high
+    assert covered["in rounds"] >= 935
+    assert covered["as if independent"] < 0.9 * 1000 or rounds == 40
+
+
+def test_rounds_pair_whatever_their_blocks() -> None:
+    """Two equal executables that drift together, one in blocks of 30 and one in blocks of 4."""
+    random, wrong = np.random.default_rng(0), 0
+    for _ in range(1000):
+        drift = np.cumsum(random.normal(0, 0.01, 40))
+        medians = []
+        for rounds, size in ((5, 30), (38, 4)):
+            values = np.repeat(drift[:rounds], size) + random.normal(0, 0.01, rounds * size)
+            medians.append(round_medians(np.exp(values), [size] * rounds))
+        found = ratio_of_rounds(*medians)
+        assert found.low is not None
+        assert found.high is not None
+        wrong += not found.low <= 1.0 <= found.high
+    assert wrong <= 65
+
+
+def test_rounds_of_one_kind_are_certain_and_one_round_tells_nothing() -> None:
+    assert rounds_interval([2.0] * 12, [4, 4, 4]) == (2.0, 2.0, 2.0)
+    assert rounds_interval([2.0] * 12, [12]) == (2.0, None, None)
+    assert round_medians([1.0, 3.0, 5.0, 9.0], [3, 1]).tolist() == [3.0, 9.0]
+    assert ratio_of_rounds([2.0], [1.0]) == (2.0, None, None)
+    assert math.isnan(ratio_of_rounds([], [1.0]).value)
+
+
 @pytest.mark.parametrize(
     "n, rank", [(6, 1), (9, 2), (10, 2), (20, 6), (25, 8), (50, 18), (100, 40)]
 )
@@ -104,12 +150,12 @@ def test_many_samples_are_no_trouble() -> None:
 def test_runs_missing_is_what_narrows_the_interval() -> None:
     random = np.random.default_rng(1)
     some = random.lognormal(sigma=0.2, size=40)
-    missing = runs_missing(some, 0.02)
+    missing = runs_missing(len(some), median_interval(some).half_width, 0.02)
     assert missing > 0
     enough = random.lognormal(sigma=0.2, size=40 + missing)
     assert median_interval(enough).half_width < 2 * 0.02
-    assert runs_missing([1.0] * 6, 0.01) == 0
-    assert [runs_missing([1.0] * n, 0.01) for n in (1, 3, 5)] == [5, 3, 1]
+    assert runs_missing(6, 0.01, 0.01) == 0
+    assert [runs_missing(n, math.inf, 0.01) for n in (1, 3, 5, 9)] == [5, 3, 1, 1]
 
 
 def test_no_samples_have_no_median() -> None:

@@ -72,6 +72,7 @@ def grid(
                 "machine": machine,
                 "hardware": "local",
                 "baseline_accuracy": 0.90 + 0.01 * place,
+                "test_images": IMAGES,
                 "macs": 30.0 * networks[network],
                 "effective_macs": 30.0 * networks[network] * left,
                 "parameters": networks[network],

@@ -76,7 +76,7 @@ def test_what_is_no_such_file_is_refused(place: Path, tmp_path: Path, damage: st
     elif damage == "columns":
         pq.write_table(table.drop_columns(["latency_s"]), file)
     elif damage == "form":
-        meta = table.schema.metadata[b"dlas"].replace(b'"form": 1', b'"form": 99')
+        meta = table.schema.metadata[b"dlas"].replace(b'"form": 2', b'"form": 99')
         pq.write_table(table.replace_schema_metadata({b"dlas": meta}), file)
     elif damage == "cut":
         file.write_bytes((place / "small.parquet").read_bytes()[:500])

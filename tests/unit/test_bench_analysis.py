@@ -56,7 +56,7 @@ def test_copies_are_studies_of_their_own(small: Study, results: Results) -> None
     }  # fmt: skip
     ended = [sorted(e.status for e in results.endings(list(found)).values()) for found in nodes]
     assert ended[0] == ended[1] == ended[2]
-    assert len({len(results.samples(many)) for many in keys}) == 1
+    assert len({len(results.last_observations(many)) for many in keys}) == 1
 
 
 def test_every_query_is_timed(small: Study, results: Results, tmp_path: Path) -> None:

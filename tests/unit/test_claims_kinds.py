@@ -20,10 +20,10 @@ HOLDS, CONTRADICTED, UNDECIDED = "holds", "contradicted", "undecided"
 NOT_TESTABLE = "not testable here"
 
 
-def verdict(frame: pd.DataFrame, *tests: dict[str, Any], **samples: Any) -> Verdict:
+def verdict(frame: pd.DataFrame, *tests: dict[str, Any], **rounds: Any) -> Verdict:
     claim = {"id": "own.one", "title": "One", "statement": "It is so.", "reading": "As it says."}
     content = {"source": {"paper": "Ours"}, "claim": [{**claim, "test": list(tests)}]}
-    return judge(parse_claims(content), frame, **samples)[0]
+    return judge(parse_claims(content), frame, **rounds)[0]
 
 
 FASTER = {
@@ -253,16 +253,16 @@ def test_stacks_timed_side_by_side_are_compared_round_by_round() -> None:
     frame = grid(networks={"vgg16": 1.0}, compression=("none",), tuning=("untuned",),
                  primitive=("direct", "gemm"))  # fmt: skip
     drift = np.exp(0.3 * np.sin(np.linspace(0, 9, 150)))
-    samples = {
+    rounds = {
         key: drift * (0.98 if primitive == "gemm" else 1.0)
         for key, primitive in zip(frame["key"], frame["primitive"], strict=True)
     }
-    estimates = [median_interval(samples[key]) for key in frame["key"]]
+    estimates = [median_interval(rounds[key]) for key in frame["key"]]
     for column, place in (("latency_s", 0), ("latency_low_s", 1), ("latency_high_s", 2)):
         frame[column] = [estimate[place] for estimate in estimates]
     test = {**FASTER, "than": [{"primitive": "direct"}]}
-    assert verdict(frame.assign(group="one"), test, samples=samples).verdict == HOLDS
-    assert verdict(frame.assign(group=frame["key"]), test, samples=samples).verdict == UNDECIDED
+    assert verdict(frame.assign(group="one"), test, rounds=rounds).verdict == HOLDS
+    assert verdict(frame.assign(group=frame["key"]), test, rounds=rounds).verdict == UNDECIDED
     assert verdict(frame.assign(group="one"), test).verdict == UNDECIDED
 
 
@@ -278,7 +278,7 @@ def test_a_claim_about_machines_sees_all_of_them() -> None:
     )
 
 
-def test_a_part_that_fails_decides_and_one_that_cannot_be_tested_does_not() -> None:
+def test_a_part_that_fails_decides_and_without_one_a_part_that_cannot_be_tested() -> None:
     frame = grid(times(primitive={"gemm": 0.5}))
     good = {**FASTER, "part": "gemm"}
     bad = {"kind": "faster", "part": "direct", "choice": {"primitive": "direct"},
@@ -287,6 +287,28 @@ def test_a_part_that_fails_decides_and_one_that_cannot_be_tested_does_not() -> N
     assert verdict(frame, good, bad).verdict == CONTRADICTED
     assert verdict(frame, good, bad).sentence.startswith("Direct, contradicted: ")
     found = verdict(frame, good, absent)
-    assert found.verdict == HOLDS
+    assert found.verdict == NOT_TESTABLE
+    assert found.sentence.startswith("Gemm, holds: ")
     assert "On GPUs, not testable here: " in found.sentence
-    assert found.missing
+    assert found.missing == ("None of the machines is a GPU: run the study on a GPU.",)
+    assert found.rows
+    assert verdict(grid(), good, absent).verdict == NOT_TESTABLE
+    assert verdict(frame, good, absent, bad).verdict == CONTRADICTED
+
+
+@pytest.mark.parametrize("kind", ["faster", "promise", "differs"])
+def test_a_choice_is_not_its_own_rival(kind: str) -> None:
+    frame = grid(times(compression={"int8": 0.01}))
+    than: Any = {"compression": "none"}
+    test = {
+        "kind": kind,
+        "choice": {"compression": "*"},
+        "than": [than] * (kind == "faster") or than,
+    }
+    found = verdict(frame, test)
+    assert found.verdict == NOT_TESTABLE
+    assert found.missing == (
+        "Every stack with compression = none has compression = * too: compare with others.",
+    )
+    apart = verdict(frame, {**test, "for_each": ["optimizations"], "best_over": ["primitive"]})
+    assert "24 settings of 3 networks" in apart.sentence  # 4 compressions, 2 tunings

@@ -16,7 +16,7 @@ from dlas.cli.main import app
 from dlas.store.archive import StudyResults, save_archive
 from dlas.store.schema import RESULTS
 from dlas.testing.planted import Score, planted
-from dlas.testing.studies import MACHINE, PlantedStudy, measured_study, planted_study
+from dlas.testing.studies import MACHINE, PlantedStudy, Shape, measured_study, planted_study
 
 GRID = {
     "network": ("vgg16", "resnet18", "mobilenetv2"),
@@ -46,7 +46,7 @@ FLIPPED = {**every(1), (0, 1): 0, (1, 1): 0}  # GEMM; direct when two networks a
 
 def test_a_flip_is_a_plain_sentence_with_its_evidence() -> None:
     made = study(FLIPPED)
-    found = understand(made.frame, made.samples)
+    found = understand(made.frame, made.rounds)
     assert of(found, "tuning", "primitive") == [
         "Changing only the tuning from untuned to template changes the fastest algorithm from GEMM "
         "to direct for resnet18 and vgg16."
@@ -67,13 +67,13 @@ def test_a_flip_is_a_plain_sentence_with_its_evidence() -> None:
 
 def test_networks_flip_the_best_too() -> None:
     made = study(FLIPPED)
-    found = understand(made.frame, made.samples)
+    found = understand(made.frame, made.rounds)
     assert len(of(found, "network", "primitive")) == 2  # vgg16 and resnet18 against mobilenetv2
 
 
 def test_what_never_changes_is_steady() -> None:
     made = study(every(2))
-    found = understand(made.frame, made.samples)
+    found = understand(made.frame, made.rounds)
     assert not found.flips
     sentences = [one.sentence for one in found.steady]
     assert (
@@ -84,7 +84,7 @@ def test_what_never_changes_is_steady() -> None:
 
 def test_no_flip_where_leads_are_within_the_margin() -> None:
     made = study(FLIPPED, lead=0.012, runs=150)
-    assert not understand(made.frame, made.samples).flips
+    assert not understand(made.frame, made.rounds).flips
 
 
 def test_no_flip_where_intervals_overlap() -> None:
@@ -92,22 +92,22 @@ def test_no_flip_where_intervals_overlap() -> None:
     frame = made.frame.assign(
         latency_low_s=made.frame["latency_s"] * 0.8, latency_high_s=made.frame["latency_s"] * 1.25
     )
-    assert not understand(frame, made.samples).flips
+    assert not understand(frame, made.rounds).flips
 
 
 def test_no_flip_where_the_old_best_is_not_measured_after_the_change() -> None:
     kept = np.ones((3, 3, 2), bool)
     kept[:2, 1, 1] = False  # GEMM tuned
     made = study(FLIPPED, measured=kept)
-    assert not of(understand(made.frame, made.samples), "tuning", "primitive")
+    assert not of(understand(made.frame, made.rounds), "tuning", "primitive")
 
 
 def test_sessions_apart_need_a_larger_lead() -> None:
     quiet = np.random.default_rng(3)
     made = study(FLIPPED, lead=0.035, runs=150, random=quiet)
-    assert of(understand(made.frame, made.samples), "tuning", "primitive")
+    assert of(understand(made.frame, made.rounds), "tuning", "primitive")
     apart = made.frame.assign(group=made.frame["key"])
-    assert not understand(apart, made.samples).flips
+    assert not understand(apart, made.rounds).flips
 
 
 def test_flips_need_no_samples_but_intervals() -> None:
@@ -130,13 +130,13 @@ def test_many_contexts_are_counted() -> None:
     table[:, :, 1, 0] -= 0.3
     table[:, :, 0, 1] -= 0.3
     made = measured_study(grid, table)
-    (sentence,) = of(understand(made.frame, made.samples), "tuning", "primitive")
+    (sentence,) = of(understand(made.frame, made.rounds), "tuning", "primitive")
     assert "from GEMM to direct in 9 of 9 cases, most of all for " in sentence
 
 
 def test_systems_are_compared_at_their_fastest_and_apart_from_what_only_one_has() -> None:
     made = planted_study(4, peers=True, holes=0)
-    found = understand(made.frame, made.samples)
+    found = understand(made.frame, made.rounds)
     scopes = {effect.scope: {e.factors for e in found.effects if e.scope == effect.scope}
               for effect in found.effects}  # fmt: skip
     inner, outer = scopes["stacks of tvm"], scopes["systems, each at its fastest choices"]
@@ -152,7 +152,7 @@ def test_what_follows_from_another_choice_is_named_or_joined() -> None:
     pruned = frame["compression"] == "weight_pruning"
     frame.loc[pruned, "format"] = "csr"  # as it must be: nothing to tell
     frame["batch"] = frame["network"].map({n: i + 1 for i, n in enumerate(made.levels[0])})
-    found = understand(frame, made.samples)
+    found = understand(frame, made.rounds)
     assert {e.factors[0] for e in found.effects if len(e.factors) == 1} == set(made.factors)
     assert found.said == (
         f"{MACHINE}: The batch follows from the network: the two cannot be told apart.",
@@ -163,7 +163,7 @@ def test_a_format_crossed_in_part_is_one_factor_with_the_compression() -> None:
     made = planted_study(4, peers=False, holes=0)
     pruned = made.frame[made.frame["compression"] == "weight_pruning"]
     sparse = pruned.assign(format="csr", key=pruned["key"] + "-csr", algorithm="sparse")
-    found = understand(pd.concat([made.frame, sparse]), made.samples)
+    found = understand(pd.concat([made.frame, sparse]), made.rounds)
     alone = {e.factors[0]: e.levels for e in found.effects if len(e.factors) == 1}
     assert "format" not in alone
     assert alone["compression"] == (len(made.levels[1]) + 1,)
@@ -173,7 +173,7 @@ def test_two_levels_of_one_compression_are_told_apart_by_their_labels() -> None:
     made = planted_study(4, peers=False, holes=0)
     more = made.frame[made.frame["compression"] == "weight_pruning"]
     more = more.assign(optimizations="weight_pruning(0.9)", key=more["key"] + "-90")
-    found = understand(pd.concat([made.frame, more]), made.samples)
+    found = understand(pd.concat([made.frame, more]), made.rounds)
     alone = {e.factors[0]: e.levels for e in found.effects if len(e.factors) == 1}
     assert alone["optimizations"] == (len(made.levels[1]) + 1,)
 
@@ -181,7 +181,7 @@ def test_two_levels_of_one_compression_are_told_apart_by_their_labels() -> None:
 def test_two_machines_are_never_mixed() -> None:
     one, other = study(FLIPPED), study(every(2), random=np.random.default_rng(9))
     moved = other.frame.assign(machine="Another CPU", key=other.frame["key"] + "-other")
-    samples = {**one.samples, **{f"{key}-other": found for key, found in other.samples.items()}}
+    samples = {**one.rounds, **{f"{key}-other": found for key, found in other.rounds.items()}}
     both = understand(pd.concat([one.frame, moved], ignore_index=True), samples)
     assert both.machines == (MACHINE, "Another CPU")
     assert both.said[0] == (
@@ -237,7 +237,7 @@ UNKNOWN = ["network", "compression", "primitive", "format", "software", "tuning"
 @pytest.mark.parametrize("value", [None, np.nan], ids=["none", "nan"])
 def test_choices_that_were_not_recorded_stop_nothing(column: str, value: object) -> None:
     made = planted_study(5, peers=True)
-    found = understand(made.frame.assign(**{column: value}), made.samples)
+    found = understand(made.frame.assign(**{column: value}), made.rounds)
     assert found.machines
     assert found.effects
 
@@ -294,6 +294,27 @@ def test_the_best_of_a_budget_names_rivals_that_cannot_be_told_apart() -> None:
     assert best["accuracy", "b"].limit == pytest.approx(1e-2)
 
 
+def test_rivals_in_accuracy_are_those_whom_the_test_images_do_not_tell_apart() -> None:
+    frame = priced((1, 0.88, 0.1), (2, 0.90, 0.1), (3, 0.70, 0.1), (4, 0.90, 0.1))
+    rivals = {}
+    for images in (1017, 1_000_000, np.nan):
+        found = understand(frame.assign(test_images=images)).budgets
+        rivals[images] = {b.limit: b.rivals for b in found if (b.goal, b.key) == ("accuracy", "b")}
+    assert list(rivals.values()) == [{0.005: ("a", "d")}, {0.005: ("d",)}, {0.005: ("d",)}]
+
+
+@pytest.mark.parametrize("top", [0.0, 2e-4, 0.0503])
+def test_budgets_are_possible_and_their_best_has_the_value(top: float) -> None:
+    frame = priced((1, max(0, top - 3e-4), 0.1), (2, top, 0.1))
+    found = understand(frame).budgets
+    for one in found:
+        assert one.limit > 0
+        assert "-" not in one.sentence.split(" on cifar10")[0]
+        assert one.value == frame.set_index("key")[one.goal][one.key]
+    accurate = [one for one in found if one.goal == "accuracy"]
+    assert max(one.value for one in accurate) == top
+
+
 def test_batches_are_not_compared_in_fronts() -> None:
     frame = priced((1, 0.8, 0.1), (8, 0.8, 0.1), (2, 0.8, 0.1), (9, 0.8, 0.1))
     found = understand(frame.assign(batch=[1, 8, 1, 8]))
@@ -304,7 +325,7 @@ def test_batches_are_not_compared_in_fronts() -> None:
 
 def test_correlations_are_of_networks_as_compressed() -> None:
     made = planted_study(6, holes=0, peers=False)
-    found = {(one.a, one.b): one for one in understand(made.frame, made.samples).correlations}
+    found = {(one.a, one.b): one for one in understand(made.frame, made.rounds).correlations}
     one = found["effective_macs", "latency_s"]
     points = made.frame.sort_values("latency_s").drop_duplicates(["network", "compression"])
     assert one.count == len(points) == 25
@@ -313,6 +334,13 @@ def test_correlations_are_of_networks_as_compressed() -> None:
     )
     assert one.low <= one.value <= one.high
     assert one.scope == "5 networks on cifar10, each as compressed, at its fastest"
+
+
+def test_stacks_of_three_networks_give_a_correlation_no_interval() -> None:
+    frame = planted_study(6, shape=Shape(networks=3), holes=0, peers=False).frame
+    found = understand(frame).correlations
+    assert all(np.isfinite(one.value) for one in found)
+    assert all(np.isnan([one.low, one.high, one.pearson_low]).all() for one in found)
 
 
 def test_planted_truths_are_found_and_few_are_made_up() -> None:
@@ -334,7 +362,7 @@ def test_scores_add_up() -> None:
 def file(tmp_path: Path) -> str:
     made = study(FLIPPED)
     path = tmp_path / "made-up.parquet"
-    save_archive(StudyResults("made-up", made.frame, made.samples), path)
+    save_archive(StudyResults("made-up", made.frame, made.samples, made.blocks), path)
     return str(path)
 
 
@@ -346,7 +374,7 @@ def test_the_command_prints_maps_flips_and_budgets(file: str) -> None:
         "Variance of latency explained, %",
         "changes the fastest algorithm from GEMM to direct for resnet18 and vgg16.",
         "Keeping GEMM costs ×1.2",
-        "2 stacks are on the front of latency and accuracy",
+        "on the front of latency and accuracy",
         "The fastest stack at an accuracy of",
     ):
         assert said in ran.output

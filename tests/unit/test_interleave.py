@@ -112,7 +112,7 @@ def test_the_first_runs_of_a_block_are_discarded_unless_they_are_long() -> None:
 def test_blocks_last_long_enough_and_runs_are_spread_over_rounds() -> None:
     assert observed(0.002).blocks[0] == 10  # 20 ms
     assert observed(0.1).blocks[0] == 4  # the discarded run costs a fifth
-    assert observed(1e-5).blocks == (30,) * ROUNDS  # 150 runs, never in fewer rounds
+    assert observed(1e-5).blocks == (15,) * ROUNDS  # 150 runs, never in fewer rounds
 
 
 def test_every_round_runs_everyone_in_a_new_order() -> None:

@@ -16,6 +16,7 @@ from dlas.store.schema import RESULTS
 BASE = {"dataset": "synthetic", "model": "tiny", "system": "onnxruntime", "hardware": "null"}
 RECORD = {
     "group": "g",
+    "blocks": [2, 1],
     "first_run_s": 5.0,
     "peak_bytes": 1000,
     "energy_j": None,
@@ -85,7 +86,7 @@ def test_frame(results: Results, tmp_path: Path) -> None:
                 "systems": {"executed_accuracy": 0.75, "label_agreement": 1.0},
             }.get(node.layer, {})  # fmt: skip
             if node.layer == "hardware":
-                measured = Measured("t", np.full(20, seconds), RECORD)
+                measured = Measured("t", np.full(20, seconds), {**RECORD, "blocks": [10, 10]})
                 results.add_observation(node.key, measured, 1.0)
             else:
                 results.add_outcome(node.key, Outcome("ok", "", 1.0, metrics))
@@ -116,7 +117,7 @@ def test_a_speedup_over_another_run_is_marked(results: Results) -> None:
     stacks = [Stack.parse(BASE), Stack.parse({**BASE, "optimizations": ["float16"]})]
     fill(results, *stacks)
     for group, stack in zip("ab", stacks, strict=True):
-        record = {**RECORD, "group": group, "warnings": []}
+        record = {**RECORD, "group": group, "warnings": [], "blocks": [10, 10]}
         measured = Measured("t", np.full(20, 1.0), record)
         results.add_observation(stack.chain()[-1].key, measured, 1.0)
     warnings = results_frame(results, "s")["warnings"]

@@ -31,7 +31,6 @@ QUERIES: dict[str, Callable[[Results], object]] = {
     "last_number": lambda r: r.last_number(),
     "observations": lambda r: r.observations([KEY]),
     "last_observations": lambda r: r.last_observations([KEY]),
-    "samples": lambda r: r.samples([KEY]),
     "observed": lambda r: r.observed([KEY]),
     "usual_seconds": lambda r: r.usual_seconds(),
     "find": lambda r: r.find("ab12"),
@@ -92,7 +91,6 @@ def test_only_the_last_measurement_is_read(results: Results) -> None:
     assert found.keys() == {KEY}
     assert found[KEY].samples_s.tolist() == [2.0] * 3
     assert found[KEY].record == {"group": 2.0}
-    assert results.samples([KEY])[KEY].tolist() == [2.0] * 3
 
 
 def test_usual_seconds_are_of_late(results: Results) -> None:

@@ -11,9 +11,9 @@ MARGIN_APART = 0.05
 
 
 def wilson(share: float, count: float) -> tuple[float, float]:
-    """95 % interval of a share in [0, 1] seen on ``count`` ≥ 1 images (Wilson 1927, score interval:
-    honest near 0 and 1, where the normal approximation is not). NaN of either gives NaN."""
-    if math.isnan(share) or math.isnan(count):
+    """95 % interval of a share in [0, 1] seen on ``count`` images (Wilson 1927, score interval:
+    honest near 0 and 1, where the normal approximation is not). NaN where either is unknown."""
+    if math.isnan(share) or not count >= 1:
         return math.nan, math.nan
     spread = Z_95**2 / count
     centre = (share + spread / 2) / (1 + spread)

@@ -118,10 +118,13 @@ def report_steps(root: Path, study: str) -> list[Step]:
     steps = Steps()
     found = steps.take("results and samples", lambda: read_results(store.results, study))
     info = steps.take("circumstances", lambda: gather_info(store, study))
-    steps.take("understand", lambda: understand(found.frame, found.samples))
-    steps.take("judge", lambda: judge(published(), found.frame, found.samples))
+    steps.take("understand", lambda: understand(found.frame, found.rounds))
+    steps.take("judge", lambda: judge(published(), found.frame, found.rounds))
     page = root / "page.html"
-    steps.take("page, both again", lambda: write_report(found.frame, info, page, found.samples))
+    steps.take(
+        "page, both again",
+        lambda: write_report(found.frame, info, page, found.samples, found.rounds),
+    )
     return list(steps)
 
 
@@ -151,7 +154,6 @@ def _asked(
     yield "endings after", lambda: results.endings_after(results.last_number() - 100)
     yield "observations", lambda: results.observations(keys)
     yield "last observations", lambda: results.last_observations(keys)
-    yield "samples", lambda: results.samples(keys)
     yield "observed", lambda: results.observed(keys)
     yield "usual seconds", results.usual_seconds
     yield "find", lambda: results.find(keys[0][:6])

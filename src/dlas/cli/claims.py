@@ -67,8 +67,8 @@ def claims(
     asked = _chosen(known, only)
     found = _results(studies or [], open_store(store))
     frame = pd.concat([each.frame for each in found], ignore_index=True)
-    samples = {key: s for each in found for key, s in each.samples.items()}
-    verdicts = judge(asked, frame, samples)
+    rounds = {key: r for each in found for key, r in each.rounds.items()}
+    verdicts = judge(asked, frame, rounds)
     console = Console(soft_wrap=False)
     if json:
         print(_json([each.study for each in found], verdicts))

@@ -36,7 +36,7 @@ def interactions(
     from dlas.store.store import open_store
 
     found = api.study_results(study, open_store(store))
-    understood = understand(found.frame, found.samples)
+    understood = understand(found.frame, found.rounds)
     if json:
         print(as_json(understood))
         return
@@ -134,9 +134,9 @@ def _rest(found: Understanding, machine: str) -> Iterator[RenderableType]:
             table.add_column(title, justify="right")
         for one in own:
             names = f"{one.a} and {one.b}".replace("_s", "").replace("_", " ")
-            table.add_row(
-                names, f"{one.value:+.2f}", f"{one.low:+.2f} … {one.high:+.2f}", str(one.count)
-            )
+            known = f"{one.low:+.2f} … {one.high:+.2f}"
+            ends = "unknown" if math.isnan(one.low) else known
+            table.add_row(names, f"{one.value:+.2f}", ends, str(one.count))
         yield table
     budgets = [best for best in found.budgets if best.machine == machine]
     if budgets:

@@ -39,7 +39,7 @@ REWARM_S = 0.002
 #: Runs longer than this are not discarded: refilling the largest caches takes milliseconds.
 LONG_RUN_S = 1.0
 #: Samples come from at least this many rounds before a narrow interval is believed.
-ROUNDS = 5
+ROUNDS = 10
 #: Runs of a profile, which together may take this share of the time budget.
 PROFILE_RUNS = 10
 PROFILE_SHARE = 0.1
@@ -145,7 +145,8 @@ class _Entry:
         settled = len(self.blocks) >= ROUNDS
         if ended or not settled:
             return ended
-        return statistics.median_interval(self.samples_s).half_width <= self.protocol.interval
+        found = statistics.rounds_interval(self.samples_s, self.blocks)
+        return found.half_width <= self.protocol.interval
 
     @property
     def share(self) -> float:
@@ -190,7 +191,9 @@ class _Entry:
             base_bytes=usage.base_bytes,
             energy_j=self.energy_j / self.metered_runs if self.metered_runs else None,
             energy_absent=self.session.energy_absent(),
-            warnings=warnings(samples_s, self.protocol, before, after, workers_s),
+            warnings=warnings(
+                samples_s, tuple(self.blocks), self.protocol, before, after, workers_s
+            ),
         )
 
 

@@ -43,13 +43,11 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def latency_s(self) -> Estimate:
         """The median, with its 95 % interval."""
-        return statistics.median_interval(self.samples_s)
+        return statistics.rounds_interval(self.samples_s, self.blocks)
 
     def block_medians_s(self) -> list[float]:
         """One latency per round; pairs with those of the same group."""
-        ends = [sum(self.blocks[: i + 1]) for i in range(len(self.blocks))]
-        parts = (self.samples_s[e - n : e] for e, n in zip(ends, self.blocks, strict=True))
-        return [statistics.median(part) for part in parts]
+        return [float(s) for s in statistics.round_medians(self.samples_s, self.blocks)]
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -64,6 +62,7 @@ Outcome = Observation | Failure
 
 def warnings(
     samples_s: tuple[float, ...],
+    blocks: tuple[int, ...],
     protocol: Protocol,
     before: Conditions,
     after: Conditions,
@@ -76,9 +75,9 @@ def warnings(
         word = "slower" if moved.change > 0 else "faster"
         sentence = f"the last half of the runs was {abs(moved.change):.1%} {word} than the first"
         flags.append(Flag("drift", sentence))
-    width = statistics.median_interval(samples_s).half_width
+    width = statistics.rounds_interval(samples_s, blocks).half_width
     if width > protocol.interval:
-        more = statistics.runs_missing(samples_s, protocol.interval)
+        more = statistics.runs_missing(len(samples_s), width, protocol.interval)
         found = "is unknown" if math.isinf(width) else f"is ±{width:.1%}"
         flags.append(
             Flag(

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 _DRAWS = 2000
+#: Samples that give an interval.
+_FEWEST = 6
 #: For a normal distribution: standard deviation / median absolute deviation.
 _MAD_TO_SIGMA = 1.4826
 
@@ -58,7 +60,7 @@ def median_interval(samples: Samples, confidence: float = CONFIDENCE) -> Estimat
     probability, whatever the distribution (David & Nagaraja, Order Statistics, 7.1): the count of
     samples below the true median is binomial(n, 1/2). There are none for n < 6 at 95 %.
 
-    Exact for independent samples; dependent ones make it too narrow, so spread them over time."""
+    Exact for independent samples; ``rounds_interval`` is for those that were taken in blocks."""
     rank = _rank(len(samples), confidence)
     if rank is None:
         return Estimate(median(samples), None, None)
@@ -80,16 +82,72 @@ def _rank(n: int, confidence: float) -> int | None:
     return k or None
 
 
-def runs_missing(samples: Samples, within: float) -> int:
-    """About how many more samples would bring the median's interval to ``within`` on either side:
-    it shrinks with the square root of their number. 0 when it is that narrow already."""
-    width, n = median_interval(samples).half_width, len(samples)
+def round_medians(samples: Samples, blocks: Sequence[int]) -> NDArray[np.float64]:
+    """(rounds,) The median of each block of consecutive samples."""
+    ends = np.cumsum(np.asarray(blocks, int))
+    parts = np.split(np.asarray(samples, float), ends[:-1])
+    return np.array([np.median(part) for part in parts if len(part)])
+
+
+def rounds_interval(samples: Samples, blocks: Sequence[int]) -> Estimate:
+    """The median with its 95 % interval, of samples taken in rounds, ``blocks`` samples each.
+
+    Samples of a block were taken within moments and have much in common: a busy neighbour, the
+    clock, where memory lies. So the interval is at least as wide as the rounds differ: that of
+    Student's t over the logarithms of their medians. There is none for fewer than two rounds."""
+    within = median_interval(samples)
+    across = _t_interval(np.log(round_medians(samples, blocks)))
+    if within.low is None or within.high is None or across is None:
+        return Estimate(within.value, None, None)
+    reach = math.exp(across.half)
+    return Estimate(
+        within.value, min(within.low, within.value / reach), max(within.high, within.value * reach)
+    )
+
+
+def ratio_of_rounds(numerator: Samples, denominator: Samples) -> Estimate:
+    """Geometric mean of the ratios of latencies taken side by side, one pair per round, with
+    Student's interval over the rounds: drift that meets both sides cancels. Only the rounds that
+    both took count; there is no interval for fewer than two."""
+    shared = min(len(numerator), len(denominator))
+    gaps = np.log(np.asarray(numerator, float)[:shared] / np.asarray(denominator, float)[:shared])
+    found = _t_interval(gaps)
+    if found is None:
+        return Estimate(float(np.exp(gaps.mean())) if shared else math.nan, None, None)
+    ends = found.mean - found.half, found.mean + found.half
+    return Estimate(math.exp(found.mean), math.exp(ends[0]), math.exp(ends[1]))
+
+
+class _Mean(NamedTuple):
+    mean: float
+    half: float
+
+
+def _t_interval(values: NDArray[np.float64]) -> _Mean | None:
+    n = len(values)
+    if n < 2:
+        return None
+    deviation = float(values.std(ddof=1)) if np.ptp(values) else 0.0
+    return _Mean(float(values.mean()), t_factor(n - 1) * deviation / math.sqrt(n))
+
+
+@cache
+def t_factor(degrees: int) -> float:
+    """Half of the 95 % interval of Student's t, in standard errors."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
+
+
+def runs_missing(runs: int, width: float, within: float) -> int:
+    """About how many more runs would bring a median's interval, ``width`` on its farther side, to
+    ``within``: it shrinks with the square root of their number. 0 when it is that narrow already;
+    an unknown one needs six at least."""
     if width <= within:
         return 0
     if math.isinf(width):
-        fewest = next(k for k in range(n, 100) if _rank(k, CONFIDENCE))
-        return fewest - n
-    return max(1, math.ceil(n * (width / within) ** 2) - n)
+        return max(1, _FEWEST - runs)
+    return max(1, math.ceil(runs * (width / within) ** 2) - runs)
 
 
 def spread(samples: Samples) -> float:

@@ -56,13 +56,17 @@ SCRIPTS = (
 
 
 def write_report(
-    frame: pd.DataFrame, info: ReportInfo, path: Path, samples: Samples | None = None
+    frame: pd.DataFrame,
+    info: ReportInfo,
+    path: Path,
+    samples: Samples | None = None,
+    rounds: Samples | None = None,
 ) -> Path:
     """Write the page of a results frame (the columns of ``store.schema.RESULTS``) to ``path``.
-    ``samples``: seconds of every run, by the stacks' keys.
+    By the stacks' keys, ``samples``: seconds of every run, ``rounds``: the median of each round.
 
     Raises StoreError where it cannot be written; an older page then stays as it was."""
-    text = render(frame, info, samples)
+    text = render(frame, info, samples, rounds)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,14 +79,19 @@ def write_report(
     return path
 
 
-def render(frame: pd.DataFrame, info: ReportInfo, samples: Samples | None = None) -> str:
+def render(
+    frame: pd.DataFrame,
+    info: ReportInfo,
+    samples: Samples | None = None,
+    rounds: Samples | None = None,
+) -> str:
     """The page as text. Jinja escapes every name that came from a user."""
     import jinja2
 
     stacks = ready(frame)
     rows = Rows(stacks)
-    found = understand(frame, samples)
-    verdicts = judge(published(), frame, samples)
+    found = understand(frame, rounds)
+    verdicts = judge(published(), frame, rounds)
     charted = maps(found)
     data = payload(stacks, info, samples) | {"study": info.study, "maps": charted}
     data["numbers"]["to_front"] = rounded(to_front(found, stacks))

@@ -1,17 +1,18 @@
 """A study's results as values, and as one file: what can be committed, sent and analysed anywhere.
 
 The file is Parquet, a row per stack: the columns of ``schema.RESULTS``, ``samples_s`` (float32, the
-raw latencies in the order they were taken), and JSON for what is nested. Its metadata holds the
-circumstances. Any Parquet reader opens it.
+raw latencies in the order they were taken), ``blocks`` (how many of them each round gave), and JSON
+for what is nested. Its metadata holds the circumstances. Any Parquet reader opens it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlas.errors import InputError, StoreError
+from dlas.measure.statistics import round_medians
 from dlas.store.frame import results_frame
 from dlas.store.results import Results
 from dlas.store.schema import RESULTS
@@ -28,29 +30,41 @@ if TYPE_CHECKING:
 
 ENDING = ".parquet"
 #: The form of the file; readers refuse others.
-FORM = 1
+FORM = 2
 _META = b"dlas"
-_SAMPLES = "samples_s"
+_SAMPLES, _BLOCKS = "samples_s", "blocks"
 
 
 @dataclass(frozen=True)
 class StudyResults:
     """``frame``: a row per stack, the columns of ``schema.RESULTS``. ``samples``: raw latencies in
-    seconds by the stack's key. ``nested``: more by name and key, plain data. ``circumstances``:
-    what is known of the study beside its results, plain data. ``place``: where it was read."""
+    seconds by the stack's key; ``blocks``: how many of them each round gave. ``nested``: more by
+    name and key, plain data. ``circumstances``: what is known of the study beside its results,
+    plain data. ``place``: where it was read."""
 
     study: str
     frame: pd.DataFrame
     samples: Mapping[str, NDArray[np.float64]]
+    blocks: Mapping[str, Sequence[int]] = field(default_factory=dict)
     nested: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     circumstances: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
+
+    @cached_property
+    def rounds(self) -> dict[str, NDArray[np.float64]]:
+        """By the stack's key the median latency of each round, in seconds: those of one ``group``
+        were taken side by side, the first with the first."""
+        blocks = self.blocks
+        return {key: round_medians(s, blocks.get(key, ())) for key, s in self.samples.items()}
 
 
 def read_results(results: Results, study: str) -> StudyResults:
     """From the store; StoreError where the study is unknown."""
     frame = results_frame(results, study)
-    return StudyResults(study, frame, results.samples(list(frame["key"])))
+    measured = results.last_observations(list(frame["key"]))
+    samples = {key: found.samples_s for key, found in measured.items()}
+    blocks = {key: found.record["blocks"] for key, found in measured.items()}
+    return StudyResults(study, frame, samples, blocks)
 
 
 def save_archive(found: StudyResults, path: Path) -> None:
@@ -62,6 +76,8 @@ def save_archive(found: StudyResults, path: Path) -> None:
     table = pa.Table.from_pandas(found.frame, preserve_index=False)
     samples = [np.asarray(found.samples.get(key, ()), np.float32) for key in keys]
     table = table.append_column(_SAMPLES, pa.array(samples, pa.list_(pa.float32())))
+    blocks = [list(found.blocks.get(key, ())) for key in keys]
+    table = table.append_column(_BLOCKS, pa.array(blocks, pa.list_(pa.int32())))
     for name, values in found.nested.items():
         texts = [json.dumps(values[key]) if key in values else None for key in keys]
         table = table.append_column(f"{name}_json", pa.array(texts, pa.string()))
@@ -100,8 +116,12 @@ def open_archive(path: Path) -> StudyResults:
             raise InputError(f"{path} lacks the columns {', '.join(sorted(lacking))}")
         frame = table.select([column.name for column in RESULTS]).to_pandas()
         keys = list(frame["key"])
+        for column in RESULTS:
+            if column.unit and frame[column.name].dtype.kind not in "iuf":
+                raise InputError(f"{path}: the column {column.name} holds no numbers")
         lists = zip(keys, table[_SAMPLES].to_pylist(), strict=True)
         samples = {key: np.asarray(values, np.float64) for key, values in lists if values}
+        blocks = dict(zip(keys, table[_BLOCKS].to_pylist(), strict=True))
         nested = {
             column.removesuffix("_json"): {
                 key: json.loads(text)
@@ -111,7 +131,8 @@ def open_archive(path: Path) -> StudyResults:
             for column in table.column_names
             if column.endswith("_json")
         }
-        return StudyResults(meta["study"], frame, samples, nested, meta["circumstances"], str(path))
+        facts = meta["circumstances"]
+        return StudyResults(meta["study"], frame, samples, blocks, nested, facts, str(path))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlas.measure.statistics import median_interval
+from dlas.measure.statistics import rounds_interval
 from dlas.node import Node, canonical, lineage
 from dlas.store.choices import choices
 from dlas.store.results import Measured, Outcome, Results
@@ -62,6 +62,8 @@ def _row(
         if outcome is None or outcome.status != "ok":
             break
         numbers = outcome.metrics
+        if node.layer == "datasets":
+            row["test_images"] = numbers.get("test_images")
         if node.layer == "models":
             row.update({name: numbers[source] for name, source in _FROM_MODEL.items()})
             row["pixels"] = numbers.get("pixels")
@@ -97,8 +99,8 @@ def _ending(
 
 
 def _measurement(measured: Measured) -> dict[str, Any]:
-    latency = median_interval(measured.samples_s)
     record = measured.record
+    latency = rounds_interval(measured.samples_s, record["blocks"])
     return {
         "latency_s": latency.value,
         "latency_low_s": latency.low,
@@ -146,5 +148,5 @@ def _without_optimization(stack: Mapping[str, Any]) -> bytes:
 
 
 def dense_algorithm(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """An algorithm's spec with weights stored dense."""
-    return {**spec, **{name: plain for name, plain in _DENSE.items() if name in spec}}
+    """An algorithm's spec with weights stored dense; one that finds formats itself stays."""
+    return {**spec, **_DENSE} if "format" in spec else dict(spec)

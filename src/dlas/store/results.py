@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
 from dlas.errors import StoreError
 from dlas.node import Node
@@ -182,13 +181,6 @@ class Results(Database):
                 row.key: Measured(row.taken_at, np.frombuffer(row.samples_s, "<f8"), row.record)
                 for row in _last(connection, query, keys)
             }
-
-    def samples(self, keys: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-        """The samples of each node's last measurement, in seconds."""
-        query = sa.select(t.observations.c.key, t.observations.c.samples_s)
-        with self._connect() as connection:
-            rows = _last(connection, query, keys)
-            return {row.key: np.frombuffer(row.samples_s, "<f8") for row in rows}
 
     def runs(self, study: str) -> list[Mapping[str, Any]]:
         """What the runs of a study cost, ``{started_at, ended_at, ending, spent}``, oldest first;

@@ -97,6 +97,7 @@ RESULTS = (
         "systems",
         "scores of an int8 network at most one quantization step from ONNX Runtime's",
     ),
+    Column("test_images", "images", "datasets", "images behind an accuracy"),
     Column("precision", "", "optimizations", "type of the layers' operands; mixed if they differ"),
     Column("macs", "MAC", "models", "multiply-accumulates before optimization"),
     Column(

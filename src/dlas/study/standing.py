@@ -7,14 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dlas.layer import LAYERS
-from dlas.measure.statistics import Estimate, median_interval
+from dlas.measure.statistics import Estimate, rounds_interval
 from dlas.node import Node, lineage
 from dlas.stack import FIELDS
-from dlas.store.results import Ending, Results
+from dlas.store.results import Ending, Measured, Results
 from dlas.study.costs import GridCost, grid_cost
 
 #: A node below one that did not end well.
@@ -71,11 +68,11 @@ class Standing:
     def _take(self, endings: Mapping[str, Ending]) -> None:
         self._endings = {**self._endings, **endings}
         fresh = [key for key in endings if key in self._chains and endings[key].status == "ok"]
-        samples = self._results.samples(fresh)
+        measured = self._results.last_observations(fresh)
         for key in sorted(fresh, key=lambda k: endings[k].number):
-            if key in samples:
+            if key in measured:
                 self._timed.pop(key, None)
-                self._timed[key] = _timed(*self._names[key], samples[key])
+                self._timed[key] = _timed(*self._names[key], measured[key])
 
     def where(self, key: str) -> str:
         """The choices that lead to a node, its own last; "" for one of another study."""
@@ -184,8 +181,9 @@ def _wheres(
     return found
 
 
-def _timed(network: str, name: str, samples_s: NDArray[np.float64]) -> Timed:
-    return Timed(network, name, median_interval(samples_s))
+def _timed(network: str, name: str, measured: Measured) -> Timed:
+    latency = rounds_interval(measured.samples_s, measured.record["blocks"])
+    return Timed(network, name, latency)
 
 
 def _best(many: list[Timed]) -> Best:

@@ -100,7 +100,7 @@ def planted(draws: int, seed: int = 0) -> Planted:
     )
     for i in range(draws):
         study = planted_study(seed * 100_003 + i, SHAPES[i % len(SHAPES)])
-        found = understand(study.frame, study.samples)
+        found = understand(study.frame, study.rounds)
         pairs += effect_score(study, found, "pairs that interact", 2)
         choices += effect_score(study, found, "choices that matter", 1)
         flips += flip_score(study, found)

@@ -6,16 +6,18 @@ timed side by side, an offset for each such session, and cells that were refused
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlas.measure.statistics import median_interval
+from dlas.measure.interleave import BLOCK_RUNS, BLOCK_S, ROUNDS
+from dlas.measure.statistics import round_medians, rounds_interval
 from dlas.store.schema import RESULTS
 
 Floats = NDArray[np.float64]
@@ -33,6 +35,10 @@ PEERS = ("onnxruntime", "openvino", "pytorch")
 _NOISE = (0.004, 0.05)
 _PECULIAR = (0.0, 0.08)
 _OFFSET = 0.01
+#: How a session drifts from round to round, and what else a stack's runs of a round have in common:
+#: steps, in units of the noise of a sample, and how much of them is left a round later.
+_SESSION = (0.2, 0.9)
+_ROUND = (0.3, 0.2)
 
 
 class Shape(NamedTuple):
@@ -50,17 +56,22 @@ USUAL = Shape()
 
 @dataclass(frozen=True)
 class PlantedStudy:
-    """``frame`` and ``samples`` as ``understand`` takes them. ``factors``, ``levels``: of the grid
+    """``frame`` and ``rounds`` as ``understand`` takes them. ``factors``, ``levels``: of the grid
     of tvm's stacks; ``log_latency``: their true log medians, an axis per factor, cells that were
     not measured included; ``measured``: which were. ``pairs``: those that were made to interact."""
 
     frame: pd.DataFrame
     samples: Mapping[str, Floats]
+    blocks: Mapping[str, list[int]]
     factors: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]
     log_latency: Floats
     measured: NDArray[np.bool_]
     pairs: frozenset[tuple[str, str]]
+
+    @property
+    def rounds(self) -> dict[str, Floats]:
+        return {key: round_medians(s, self.blocks[key]) for key, s in self.samples.items()}
 
 
 def planted_study(
@@ -103,21 +114,22 @@ def measured_study(
     random = random or np.random.default_rng(0)
     factors, levels = tuple(grid), tuple(grid.values())
     there = np.ones(log_latency.shape, bool) if measured is None else measured
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     samples: dict[str, Floats] = {}
+    blocks: dict[str, list[int]] = {}
     sessions = _Sessions(random, runs)
     for at in np.ndindex(log_latency.shape):
         chosen = {name: found[i] for name, found, i in zip(factors, levels, at, strict=True)}
         row = _row(chosen, "tvm", random)
         if there[at]:
-            samples[str(row["key"])] = sessions.samples(row, float(log_latency[at]))
+            samples[row["key"]], blocks[row["key"]] = sessions.timed(row, float(log_latency[at]))
         rows.append(row)
     if peers:
         for row, latency in _peers(random, factors, levels, log_latency):
-            samples[str(row["key"])] = sessions.samples(row, latency)
+            samples[row["key"]], blocks[row["key"]] = sessions.timed(row, latency)
             rows.append(row)
-    frame = _frame(rows, samples)
-    return PlantedStudy(frame, samples, factors, levels, log_latency, there, pairs)
+    frame = _frame(rows, samples, blocks)
+    return PlantedStudy(frame, samples, blocks, factors, levels, log_latency, there, pairs)
 
 
 def _truth(
@@ -150,7 +162,8 @@ def _along(values: Floats, axes: tuple[int, ...], sizes: list[int]) -> Floats:
 
 
 class _Sessions:
-    """Stacks of one network and compression are timed in turns: one drift, one offset."""
+    """Stacks of one network and compression are timed in turns, a block each per round: one
+    offset, one drift from round to round, and what else the runs of a block have in common."""
 
     def __init__(self, random: np.random.Generator, runs: int) -> None:
         self._random, self._runs = random, runs
@@ -158,18 +171,25 @@ class _Sessions:
         self._outliers = random.uniform(0, 0.05)
         self._drift: dict[str, Floats] = {}
 
-    def samples(self, row: Mapping[str, object], log_latency: float) -> Floats:
+    def timed(self, row: Mapping[str, object], log_latency: float) -> tuple[Floats, list[int]]:
+        """Samples, and how many each round gave: the slower, the fewer, as is measured."""
         random, runs = self._random, self._runs
+        size = min(max(BLOCK_RUNS, math.ceil(BLOCK_S / math.exp(log_latency))), -(-runs // ROUNDS))
+        blocks = [size] * (runs // size) + [runs % size] * (runs % size > 0)
         name = session(row)
         if name not in self._drift:
-            steps = random.normal(0, 0.2 * self._noise, runs)
-            wandering = np.zeros(runs)
-            for i in range(1, runs):
-                wandering[i] = 0.9 * wandering[i - 1] + steps[i]
-            self._drift[name] = random.normal(0, _OFFSET) + wandering
+            self._drift[name] = random.normal(0, _OFFSET) + self._wandering(runs, *_SESSION)
+        common = self._drift[name][: len(blocks)] + self._wandering(len(blocks), *_ROUND)
         skewed = random.gamma(2.0, 1.0, runs) - 1.67834699  # the median of that distribution
         late = (random.random(runs) < self._outliers) * random.exponential(0.5, runs)
-        found: Floats = np.exp(log_latency + self._drift[name] + self._noise * skewed + late)
+        found = np.exp(log_latency + np.repeat(common, blocks) + self._noise * skewed + late)
+        return found, blocks
+
+    def _wandering(self, rounds: int, step: float, memory: float) -> Floats:
+        steps = self._random.normal(0, step * self._noise, rounds)
+        found = np.zeros(rounds)
+        for i in range(1, rounds):
+            found[i] = memory * found[i - 1] + steps[i]
         return found
 
 
@@ -182,7 +202,7 @@ def _peers(
     factors: tuple[str, ...],
     levels: tuple[tuple[str, ...], ...],
     log_latency: Floats,
-) -> list[tuple[dict[str, object], float]]:
+) -> list[tuple[dict[str, Any], float]]:
     """Systems that choose algorithms themselves: as fast as tvm's fastest, times a factor."""
     inner = tuple(i for i, name in enumerate(factors) if name in ("primitive", "tuning"))
     fastest = log_latency.min(axis=inner)
@@ -197,9 +217,7 @@ def _peers(
     return found
 
 
-def _row(
-    chosen: Mapping[str, str], software: str, random: np.random.Generator
-) -> dict[str, object]:
+def _row(chosen: Mapping[str, str], software: str, random: np.random.Generator) -> dict[str, Any]:
     full = {
         "network": NETWORKS[0], "compression": "none", "primitive": "direct", "tuning": "untuned",
         "threads": "1", **chosen,
@@ -232,9 +250,11 @@ def _row(
     }
 
 
-def _frame(rows: list[dict[str, object]], samples: Mapping[str, Floats]) -> pd.DataFrame:
+def _frame(
+    rows: list[dict[str, Any]], samples: Mapping[str, Floats], blocks: Mapping[str, list[int]]
+) -> pd.DataFrame:
     for row in rows:
-        taken = samples.get(str(row["key"]))
+        taken = samples.get(row["key"])
         if taken is None:
             row |= {
                 "status": "refused",
@@ -243,7 +263,7 @@ def _frame(rows: list[dict[str, object]], samples: Mapping[str, Floats]) -> pd.D
                 "accuracy": None,
             }
             continue
-        middle = median_interval(taken)
+        middle = rounds_interval(taken, blocks[row["key"]])
         row |= {
             "status": "ok", "latency_s": middle.value, "latency_low_s": middle.low,
             "latency_high_s": middle.high, "runs": len(taken), "group": session(row),

@@ -16,8 +16,8 @@ from dlas.analysis.claims.select import NUMBERS, TEXT, TUNED, Selector, level_te
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What a stack is, besides its measurements: two stacks equal in these differ in nothing that a
-#: claim can name.
+#: What a stack is, besides its measurements. Stacks equal in these, such as two trainings of one
+#: network, are levels of one choice: where they are not selected apart, the best of them counts.
 MATCHED = (
     "machine", "dataset", "network", "pixels", "optimizations", "compression", "primitive",
     "format", "software", "tuning", "threads", "batch",
@@ -32,6 +32,9 @@ COUPLED = {
     "pixels": ("network", "dataset"),
     "dataset": ("pixels",),
 }
+#: How a CPU is named (``store.choices.machine_name``). That name makes no GPU of it: "AMD Ryzen 7
+#: 5800H with Radeon Graphics, 16 cores, 14 GiB, x86_64 0123abcd" computes on its cores.
+_CPU = re.compile(r"^.*, \d+ cores?, [\d.]+ GiB, [^,]*")
 _GPU = re.compile(
     r"\b(gpu|cuda|geforce|rtx|gtx|tesla|quadro|radeon|instinct|mali|adreno|xavier|jetson|"
     r"[ahv]100|h200|l40|mi\d{3}x?)\b",
@@ -53,10 +56,10 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Cells:
-    """``frame``: prepared, index 0 … n-1. ``samples``: key → (n,) seconds, in order of time."""
+    """``frame``: prepared, index 0 … n-1. ``rounds``: key → (n,) median seconds of each."""
 
     frame: pd.DataFrame
-    samples: Mapping[str, NDArray[np.float64]]
+    rounds: Mapping[str, NDArray[np.float64]]
 
     @cached_property
     def keys(self) -> list[str]:
@@ -117,15 +120,15 @@ class Cells:
         )
 
     def _of(self, frame: pd.DataFrame) -> Cells:
-        return Cells(frame.reset_index(drop=True), self.samples)
+        return Cells(frame.reset_index(drop=True), self.rounds)
 
 
-def prepare(frame: pd.DataFrame, samples: Mapping[str, NDArray[np.float64]] | None) -> Cells:
+def prepare(frame: pd.DataFrame, rounds: Mapping[str, NDArray[np.float64]] | None) -> Cells:
     """The frame of one or several studies: a stack that two of them hold counts once, measured if
     either measured it. Columns that an older frame lacks are absent values.
 
     ``device`` is "gpu" where the machine's name or the label of the hardware names a graphics
-    processor, else "cpu"; ``processor`` is "x86", "arm" or "other", by the same texts.
+    processor, beside a CPU's own name, else "cpu"; ``processor`` is "x86", "arm" or "other".
     """
     import pandas as pd
 
@@ -143,12 +146,12 @@ def prepare(frame: pd.DataFrame, samples: Mapping[str, NDArray[np.float64]] | No
     ready = ready.sort_values("_unmeasured", kind="stable")
     named = ready["key"] != ""
     ready = ready[~(named & ready.duplicated("key"))].sort_index(kind="stable")
-    return Cells(ready.drop(columns="_unmeasured").reset_index(drop=True), samples or {})
+    return Cells(ready.drop(columns="_unmeasured").reset_index(drop=True), rounds or {})
 
 
 _MEASURED = (
     "latency_s", "latency_low_s", "latency_high_s", "first_run_s", "peak_bytes", "energy_j",
-    "compile_s", "size_bytes", "sparse_bytes", "effective_macs", "nonzeros", "runs",
+    "compile_s", "size_bytes", "sparse_bytes", "effective_macs", "nonzeros", "runs", "test_images",
 )  # fmt: skip
 _USED = (*_MEASURED, "key", "hardware", "status", "message", "group")
 
@@ -177,7 +180,8 @@ def _texts(frame: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _device(machine: str, hardware: str) -> str:
-    return "gpu" if _GPU.search(f"{machine} {hardware}".replace("_", " ")) else "cpu"
+    named = f"{_CPU.sub('', machine)} {hardware}".replace("_", " ")
+    return "gpu" if _GPU.search(named) else "cpu"
 
 
 def _processor(machine: str, hardware: str) -> str:

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 def judge(
     claims: Iterable[Claim],
     frame: pd.DataFrame,
-    samples: Mapping[str, NDArray[np.float64]] | None = None,
+    rounds: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> tuple[Verdict, ...]:
     """What the stacks of a results frame (of one study or several) say about each claim.
 
-    ``samples``: key → (n,) seconds in order of time; stacks of one ``group`` are then compared
+    ``rounds``: key → (n,) seconds, the median of each; stacks of one ``group`` are then compared
     round by round. Every claim is judged on each machine alone, on those where it is testable if
     there are such; one that compares machines is judged once, on all.
     """
-    cells = prepare(frame, samples)
+    cells = prepare(frame, rounds)
     # ~20 claims compare the same pairs: each machine's cells, in each reading of "tuned", once
     variants = _Variants(cells)
     return tuple(verdict for claim in claims for verdict in _judge(claim, variants))
@@ -74,16 +74,16 @@ def _on(claim: Claim, variants: _Variants, machine: str, name: str) -> Verdict:
         setting: _run(claim, variants, machine, setting)
         for setting in (SETTINGS if claim.names_tuned else ("",))
     }
-    joined = {setting: _join(findings) for setting, findings in readings.items()}
+    joined = {s: all_of([finding.verdict for _, finding in f]) for s, f in readings.items()}
     parts = {s: sum(finding.testable for _, finding in found) for s, found in readings.items()}
     chosen = max(parts, key=parts.__getitem__) if any(parts.values()) else list(parts)[-1]
     verdict = _verdict(claim, name, readings[chosen], joined[chosen])
-    if chosen and verdict.verdict != NOT_TESTABLE:
+    if chosen and parts[chosen]:
         verdict = replace(verdict, sentence=f"{verdict.sentence} Tuned is {_said(chosen)}.")
     others = tuple(
         replace(number, label=f"tuned is {_said(setting)}, {word}: {number.label}")
         for setting, word in joined.items()
-        if setting not in (chosen, "") and word != NOT_TESTABLE
+        if setting not in (chosen, "") and parts[setting]
         for number in [_first_number(readings[setting])]
     )
     return replace(verdict, numbers=verdict.numbers + others)
@@ -104,11 +104,6 @@ def _run(
         cells = variants.cells("" if test.spans else machine, setting)
         found.append((test, test.run(cells, alpha)))
     return found
-
-
-def _join(findings: Sequence[tuple[Test, Finding]]) -> Word:
-    words = [finding.verdict for _, finding in findings if finding.testable]
-    return all_of(words) if words else NOT_TESTABLE
 
 
 def _first_number(findings: Sequence[tuple[Test, Finding]]) -> Number:

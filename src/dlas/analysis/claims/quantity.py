@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -14,14 +13,13 @@ from numpy.typing import NDArray
 
 from dlas.analysis.claims.cells import Cells
 from dlas.analysis.claims.evidence import Effect
-from dlas.analysis.intervals import wilson
-from dlas.measure.statistics import paired_ratio
+from dlas.analysis.intervals import MARGIN_APART, wilson
+from dlas.measure.statistics import ratio_of_rounds
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
-_MOST_IMAGES = 100_000
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,8 @@ class Measures:
 
     def compare(self, row: int, other: int) -> Effect:
         """How much more the other has: a ratio, or a difference. Stacks timed side by side are
-        compared round by round; others by the far ends of their intervals."""
+        compared round by round; others by the far ends of their intervals, and no surer than the
+        machine's drift between sessions allows."""
         if (row, other) not in self._compared:
             self._compared[row, other] = self._compare(row, other)
         return self._compared[row, other]
@@ -75,21 +74,22 @@ class Measures:
             paired = self._paired(row, other)
             if paired is not None:
                 return paired
+        groups = self.cells.groups
+        apart = self.quantity.timed and (not groups[row] or groups[row] != groups[other])
+        drift = 1 + MARGIN_APART * apart
         return Effect.ratio(
             float(self.value[other] / self.value[row]),
-            float(self.low[other] / self.high[row]),
-            float(self.high[other] / self.low[row]),
+            float(self.low[other] / self.high[row] / drift),
+            float(self.high[other] / self.low[row] * drift),
         )
 
     def _paired(self, row: int, other: int) -> Effect | None:
-        frame, samples = self.cells.frame, self.cells.samples
+        frame, rounds = self.cells.frame, self.cells.rounds
         groups, keys = self.cells.groups, self.cells.keys
-        mine, its = samples.get(keys[row]), samples.get(keys[other])
+        mine, its = rounds.get(keys[row]), rounds.get(keys[other])
         if mine is None or its is None or not groups[row] or groups[row] != groups[other]:
             return None
-        if len(mine) != len(its) or not len(mine):
-            return None
-        found = paired_ratio(its, mine)
+        found = ratio_of_rounds(its, mine)
         if found.low is None or found.high is None:
             return None
         scale = 1.0
@@ -148,11 +148,11 @@ def _baseline(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
 
 
 def _scored(frame: pd.DataFrame, column: str) -> tuple[Floats, Floats, Floats]:
-    """In points. Wilson's interval over the test images."""
+    """In points. Wilson's interval over the test images; unknown where their number is."""
     values = frame[column].to_numpy(dtype=np.float64)
-    images = test_images(frame)
+    images = frame["test_images"].to_numpy(dtype=np.float64)
     ends = [
-        wilson(float(v), int(n)) if math.isfinite(v) and 0 <= v <= 1 else (math.nan, math.nan)
+        wilson(float(v), int(n)) if n >= 1 and 0 <= v <= 1 else (math.nan, math.nan)
         for v, n in zip(values, images, strict=True)
     ]
     low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).T
@@ -175,27 +175,6 @@ def _loss(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
 def _kept(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
     lost, low, high = _loss(frame)
     return -lost, -high, -low
-
-
-def test_images(frame: pd.DataFrame) -> NDArray[np.int64]:
-    """(rows,) images behind the accuracies of each row's data set: told by the frame's
-    ``test_images``, else the fewest of which all its accuracies are whole shares. Where that is
-    too few, intervals are too wide, never too narrow."""
-    told = frame.get("test_images")
-    found = np.ones(len(frame), dtype=np.int64)
-    for _, rows in frame.groupby("dataset", sort=False, dropna=False).indices.items():
-        some = frame.iloc[rows]
-        if told is not None and (told.iloc[rows] > 0).any():
-            found[rows] = int(told.iloc[rows].max())
-            continue
-        shares = some[["accuracy", "baseline_accuracy"]].to_numpy(dtype=np.float64).ravel()
-        fewest = 1
-        for share in np.unique(shares[np.isfinite(shares)]):
-            share_of = Fraction(float(share)).limit_denominator(_MOST_IMAGES).denominator
-            together = math.lcm(fewest, share_of)
-            fewest = together if together <= _MOST_IMAGES else max(fewest, share_of)
-        found[rows] = fewest
-    return found
 
 
 def _table(*quantities: Quantity) -> dict[str, Quantity]:

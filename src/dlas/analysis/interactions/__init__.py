@@ -47,12 +47,12 @@ __all__ = [
 
 
 def understand(
-    frame: pd.DataFrame, samples: Mapping[str, NDArray[np.float64]] | None = None
+    frame: pd.DataFrame, rounds: Mapping[str, NDArray[np.float64]] | None = None
 ) -> Understanding:
-    """``frame``: one row per stack, the columns of ``store.schema.RESULTS``. ``samples``: raw
-    latencies in seconds by key, in the order of their rounds; without them, comparisons rest on
-    the frame's intervals alone."""
-    parts = [_of_machine(*own, samples) for own in _machines(frame)]
+    """``frame``: one row per stack, the columns of ``store.schema.RESULTS``. ``rounds``: by
+    key the median latency of each round, in seconds; without them, comparisons rest on the frame's
+    intervals alone."""
+    parts = [_of_machine(*own, rounds) for own in _machines(frame)]
     said = [sentence for part in parts for sentence in part.said]
     return Understanding(
         tuple(machine for part in parts for machine in part.machines),
@@ -66,13 +66,13 @@ def understand(
 
 _NUMBERS = (
     "latency_s", "latency_low_s", "latency_high_s", "accuracy", "macs", "effective_macs",
-    "sparse_bytes", "threads", "batch",
+    "sparse_bytes", "threads", "batch", "test_images",
 )  # fmt: skip
 
 
 def _machines(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The measured stacks by machine. What was not recorded is the usual or unknown."""
-    stacks = frame.reset_index(drop=True)
+    stacks = frame.assign(test_images=frame.get("test_images", np.nan)).reset_index(drop=True)
     numbers = {name: pd.to_numeric(stacks[name]).astype(float) for name in _NUMBERS}
     texts = {"machine", *CHOICES, *CHOICES.values()} - set(_NUMBERS)
     stacks = stacks.assign(
@@ -97,7 +97,7 @@ def _said(frame: pd.DataFrame, parts: list[Understanding]) -> list[str]:
 
 
 def _of_machine(
-    machine: str, stacks: pd.DataFrame, samples: Mapping[str, NDArray[np.float64]] | None
+    machine: str, stacks: pd.DataFrame, rounds: Mapping[str, NDArray[np.float64]] | None
 ) -> Understanding:
     if len(stacks) == 1:
         only = f"{machine}: only one stack was measured, so there is nothing to compare."
@@ -123,7 +123,7 @@ def _of_machine(
         for grid in crossed
         for known in _quantities(grid, with_size=grid is crossed[-1])
     ]
-    flips = find_flips(crossed, samples)
+    flips = find_flips(crossed, rounds)
     return Understanding(
         (machine,),
         tuple(dict.fromkeys([*said, *(s for one in found for s in one.said)])),

@@ -62,11 +62,11 @@ class _Pairs(NamedTuple):
     clear: Bools
 
 
-def find_flips(grids: list[Grid], samples: Mapping[str, Floats] | None) -> Found:
+def find_flips(grids: list[Grid], rounds: Mapping[str, Floats] | None) -> Found:
     """Of all grids of a machine."""
     looked: list[tuple[Grid, Timings, _Bests, _Pairs]] = []
     for grid in grids:
-        timings = Timings(grid.stacks, samples)
+        timings = Timings(grid.stacks, rounds)
         for sought, factor in enumerate(grid.factors):
             if factor in SOUGHT:
                 bests = _bests(grid, timings, sought)

@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import betainc, ndtr
+from scipy.special import ndtr, stdtr
+
+from dlas.analysis.intervals import MARGIN_APART, Z_95
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -16,10 +18,7 @@ Bools = NDArray[np.bool_]
 
 #: Less does not matter in practice.
 MARGIN = 0.02
-#: The same for stacks that were not timed side by side: the machine drifts between sessions.
-MARGIN_APART = 0.05
-_FEWEST = 6  # pairs of samples for a test
-_Z_95 = 1.959963984540054
+_FEWEST = 3  # rounds for a test
 
 
 class Compared(NamedTuple):
@@ -37,21 +36,21 @@ class Timings:
     """Latencies of n stacks as logarithms. ``middle``: medians; ``error``: the standard deviation
     of each median, from its interval; NaN where unknown. ``keys``: of the stacks."""
 
-    def __init__(self, stacks: pd.DataFrame, samples: Mapping[str, Floats] | None) -> None:
+    def __init__(self, stacks: pd.DataFrame, rounds: Mapping[str, Floats] | None) -> None:
         middle, low, high = (
             np.log(stacks[name].to_numpy(np.float64, na_value=np.nan))
             for name in ("latency_s", "latency_low_s", "latency_high_s")
         )
         self.middle, self.low, self.high = middle, low, high
-        self.error = (high - low) / (2 * _Z_95)
+        self.error = (high - low) / (2 * Z_95)
         self.keys = stacks["key"].to_numpy(object)
         groups = stacks["group"].astype(object).fillna("").astype(str)
         self._group = pd.factorize(groups)[0]
         self._group[groups.to_numpy() == ""] = -1
-        found = [(samples or {}).get(key, ()) for key in self.keys]
-        self._runs = np.array([len(values) for values in found], np.intp)
-        self._samples = np.full((len(found), int(self._runs.max(initial=0))), np.nan, np.float32)
-        for row, values in zip(self._samples, found, strict=True):
+        found = [(rounds or {}).get(key, ()) for key in self.keys]
+        self._count = np.array([len(values) for values in found], np.intp)
+        self._rounds = np.full((len(found), int(self._count.max(initial=0))), np.nan)
+        for row, values in zip(self._rounds, found, strict=True):
             row[: len(values)] = np.log(values)
 
     def compare(self, fast: Ints, slow: Ints) -> Compared:
@@ -63,20 +62,21 @@ class Timings:
         with np.errstate(divide="ignore", invalid="ignore"):
             chance = ndtr((margin - gap) / error)
         chance = np.where(np.isfinite(chance), chance, 1.0)
-        paired = beside & (self._runs[fast] == self._runs[slow]) & (self._runs[fast] >= _FEWEST)
-        at = np.flatnonzero(paired)
+        shared = np.minimum(self._count[fast], self._count[slow])
+        at = np.flatnonzero(beside & (shared >= _FEWEST))
         if len(at):
-            chance[at] = self._sign_test(fast[at], slow[at], margin[at])
+            chance[at] = self._t_test(fast[at], slow[at], margin[at])
         apart = (self.high[fast] < self.low[slow]) & (gap > margin)
         return Compared(gap, error, chance, apart)
 
-    def _sign_test(self, fast: Ints, slow: Ints, margin: Floats) -> Floats:
-        """Of samples taken in the same rounds, so that drift meets both: exact, whatever the
-        distribution."""
-        longer = self._samples[slow] - self._samples[fast] > margin[:, None].astype(np.float32)
-        wins, runs = longer.sum(axis=1), self._runs[fast]
-        tail: Floats = betainc(np.maximum(wins, 1), runs - wins + 1, 0.5)
-        return np.where(wins == 0, 1.0, tail)
+    def _t_test(self, fast: Ints, slow: Ints, margin: Floats) -> Floats:
+        """Student's, over the rounds that both took, so that drift meets both."""
+        gaps = self._rounds[slow] - self._rounds[fast]
+        n = np.isfinite(gaps).sum(axis=1)
+        mean, deviation = np.nanmean(gaps, axis=1), np.nanstd(gaps, axis=1, ddof=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            chance: Floats = stdtr(n - 1, (margin - mean) / (deviation / np.sqrt(n)))
+        return np.where(deviation > 0, chance, np.where(mean > margin, 0.0, 1.0))
 
 
 def adjusted(chances: Floats) -> Floats:

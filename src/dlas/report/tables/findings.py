@@ -21,7 +21,7 @@ def verdicts(found: Sequence[StudyResults], only: str = ".*") -> Table:
     """Of the published claims whose names match ``only``, a regular expression: the verdict and
     why."""
     claims = [claim for claim in published() if re.fullmatch(only, claim.id)]
-    frame, samples = _joined(found)
+    frame, rounds = _joined(found)
     rows = [
         [
             each.claim.id.removeprefix("dlas."),
@@ -29,7 +29,7 @@ def verdicts(found: Sequence[StudyResults], only: str = ".*") -> Table:
             f"**{each.verdict}**",
             each.sentence,
         ]
-        for each in judge(claims, frame, samples)
+        for each in judge(claims, frame, rounds)
     ]
     return Table(["Claim", "Says", "Verdict", "Why"], rows, texts=4)
 
@@ -65,4 +65,4 @@ def flips(found: Sequence[StudyResults], most: str = "20") -> Table:
 
 def _joined(found: Sequence[StudyResults]) -> tuple[pd.DataFrame, dict[str, NDArray[np.float64]]]:
     frame = pd.concat([each.frame for each in found], ignore_index=True)
-    return frame, {key: s for each in found for key, s in each.samples.items()}
+    return frame, {key: r for each in found for key, r in each.rounds.items()}
