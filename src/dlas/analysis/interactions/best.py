@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from dlas.analysis.interactions.records import Best, Dominated, Front
+from dlas.analysis.intervals import wilson
 from dlas.analysis.pareto import distances, front
 
 #: Accuracy that may be lost against the best, as shares.
 _LOSSES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
 #: Seconds that one inference may take: 1, 2, 5 of every power of ten within what was measured.
 _STEPS = (1.0, 2.0, 5.0)
-#: Accuracies that are nearer than this are the same.
-_SAME = 5e-4
 
 
 def fronts(machine: str, stacks: pd.DataFrame) -> Iterator[Front]:
@@ -62,7 +61,10 @@ def _budgets(machine: str, stacks: pd.DataFrame) -> Iterator[Best]:
     """The strictest budgets first."""
     for task, own in _tasks(stacks):
         top = float(own["accuracy"].max())
-        for limit in dict.fromkeys(math.floor(1e4 * (top - loss)) / 1e4 for loss in _LOSSES):
+        shares = zip(own["accuracy"], own["test_images"], strict=True)
+        own = own.assign(accuracy_high=[wilson(share, images)[1] for share, images in shares])
+        limits = dict.fromkeys(math.floor(1e4 * (top - loss)) / 1e4 for loss in _LOSSES)
+        for limit in (limit for limit in limits if limit > 0):
             allowed = own[own["accuracy"] >= limit - 1e-9]  # 0.95 − 0.02 is not quite 0.93
             said = f"at an accuracy of {100 * limit:.2f} % or more on {task}"
             yield _fastest(machine, task, allowed, "accuracy", limit, said)
@@ -115,17 +117,19 @@ def _smallest(machine: str, task: str, allowed: pd.DataFrame, limit: float, said
 
 
 def _most_accurate(machine: str, task: str, allowed: pd.DataFrame, limit: float, said: str) -> Best:
-    top = float(allowed["accuracy"].max())
-    same = allowed[allowed["accuracy"] >= top - _SAME].sort_values("latency_s", kind="stable")
-    best = same.iloc[0]
-    rivals = _others(same, best["key"])
+    """Rivals: as accurate, or their intervals over the test images overlap."""
+    ordered = allowed.sort_values("latency_s", kind="stable")
+    best = ordered.iloc[int(ordered["accuracy"].to_numpy(float).argmax())]
+    low, _ = wilson(float(best["accuracy"]), float(best["test_images"]))
+    near = (ordered["accuracy"] == best["accuracy"]) | (ordered["accuracy_high"] >= low)
+    rivals = _others(ordered[near], best["key"])
     sentence = (
         f"The most accurate stack {said} has {_percent(best)} and takes "
         f"{1e3 * float(best['latency_s']):.3g} ms: {stack_words(best)}"
     )
     return Best(
-        machine, task, "accuracy", "latency_s", limit, _with(sentence, rivals), best["key"], top,
-        rivals,
+        machine, task, "accuracy", "latency_s", limit, _with(sentence, rivals), best["key"],
+        float(best["accuracy"]), rivals,
     )  # fmt: skip
 
 
