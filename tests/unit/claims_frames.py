@@ -71,6 +71,7 @@ def grid(
                 "batch": 1,
                 "machine": machine,
                 "hardware": "local",
+                "group": machine,
                 "baseline_accuracy": 0.90 + 0.01 * place,
                 "test_images": IMAGES,
                 "macs": 30.0 * networks[network],

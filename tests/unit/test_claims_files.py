@@ -81,7 +81,8 @@ def test_on_one_cpu_what_needs_other_devices_says_so() -> None:
     for name in ("dlas.VIII", "dlas.XIII", "dlas.order.float16-gpu", "dlis.depends-on-device"):
         assert verdicts[name].verdict == "not testable here"
         assert re.search("run the study on (a GPU|one that has)", verdicts[name].missing[0])
-    assert verdicts["dlas.IX"].verdict == "holds"
+    assert verdicts["dlas.IX"].verdict == "not testable here"
+    assert verdicts["dlas.IX"].sentence.startswith("CPUs, holds: ")
     assert "GPUs, not testable here: None of the machines is a GPU" in verdicts["dlas.IX"].sentence
 
 
@@ -91,6 +92,8 @@ def test_on_one_cpu_what_needs_other_devices_says_so() -> None:
         (CPU, "cpu", "x86"), (ARM, "cpu", "arm"), (GPU, "gpu", "other"), (MALI, "gpu", "arm"),
         ("i7-8700, 6 cores", "cpu", "x86"), ("NVIDIA H100 80GB", "gpu", "other"),
         ("device null", "cpu", "other"),
+        ("AMD Ryzen 7 5800H with Radeon Graphics, 16 cores, 14 GiB, x86_64 0123abcd", "cpu", "x86"),
+        (f"{CPU}, gpu NVIDIA H100", "gpu", "x86"),
     ],
 )  # fmt: skip
 def test_device_and_processor_by_the_machines_name(
@@ -120,6 +123,9 @@ SOURCE = '[source]\npaper = "Ours"\n'
 CLAIM = '[[claim]]\nid = "own.one"\ntitle = "T"\nstatement = "S"\nreading = "R"\n'
 TEST = '[[claim.test]]\nkind = "faster"\nchoice = {primitive = "gemm"}\n'
 THAN = 'than = [{primitive = "direct"}]\n'
+CHANGE = 'before = {tuning = "untuned"}\nafter = {tuning = "tuned"}\n'
+GAIN = f'[[claim.test]]\nkind = "gain"\nchoice = {{}}\nthan = {{}}\n{CHANGE}'
+FLIP = f'[[claim.test]]\nkind = "flip"\nlevels = [{{}}, {{}}]\n{CHANGE}'
 
 
 @pytest.mark.parametrize(
@@ -141,6 +147,11 @@ THAN = 'than = [{primitive = "direct"}]\n'
         (SOURCE + CLAIM + TEST + THAN + "where = {primitiv = 'x'}\n", "did you mean 'primitive'?"),
         (SOURCE + CLAIM + TEST + THAN + "where = {primitive = 3}\n", "3 is not a text"),
         (SOURCE + CLAIM + TEST + THAN + "where = {pixels = 'many'}\n", "comparison such as"),
+        (SOURCE + CLAIM + TEST + THAN + "where = {network = '<= 5'}\n", "network is a text"),
+        (SOURCE + CLAIM + TEST + THAN + "where = {network = ['a', '> 1']}\n", "network is a text"),
+        (SOURCE + CLAIM + GAIN + "times = 0\n", "$.claim[0].test[0].times"),
+        (SOURCE + CLAIM + GAIN + "gains = 'differently'\ntimes = 0.5\n", "0.5 is below 1"),
+        (SOURCE + CLAIM + FLIP + "for_each = ['optimizations']\n", "a flip has no side to split"),
         (SOURCE + CLAIM + TEST + THAN + "where = {pixels = []}\n", "an empty list selects nothing"),
         (SOURCE + CLAIM + TEST + THAN + "best_over = ['tiles']\n", "'tiles' is not a column"),
         (SOURCE + CLAIM + TEST.replace("faster", "fastest") + THAN, "did you mean 'faster'?"),

@@ -63,6 +63,14 @@ def test_a_machine_that_cannot_test_it_is_silent_where_another_can() -> None:
     assert [v.machine for v in judge(VII, frame)] == [CPU]
 
 
+def test_parts_about_several_devices_are_judged_together() -> None:
+    nine = [claim for claim in published() if claim.id == "dlas.IX"]
+    gpu = grid(times(primitive={"direct": 0.5}), machine="AGX Xavier GPU")
+    found = judge(nine, pd.concat([grid(times(primitive={"gemm": 0.5})), gpu]))
+    assert [v.verdict for v in found] == ["holds"]
+    assert found[0].machine == f"{CPU} and AGX Xavier GPU"
+
+
 def test_stacks_of_two_studies_count_once() -> None:
     frame = grid(times(primitive=FASTEST))
     again = frame.assign(study="again", latency_s=np.nan, status="pending")

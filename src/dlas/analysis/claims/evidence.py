@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dlas.analysis.claims.verdict import CONTRADICTED, HOLDS, UNDECIDED, Word
+from dlas.analysis.claims.verdict import CONTRADICTED, HOLDS, NOT_TESTABLE, UNDECIDED, Word
 from dlas.analysis.intervals import Z_95
 
 #: Chance of each of the two wrong words, "holds" and "contradicted", where nothing is so.
@@ -101,8 +101,9 @@ def conjunction(chances: Sequence[float], least: int) -> float:
 
 
 def all_of(words: Sequence[Word]) -> Word:
-    """The verdict on statements joined by "and"; those that cannot be tested are left out."""
-    for word in (CONTRADICTED, UNDECIDED):
+    """The verdict on statements joined by "and": one that is false decides, whatever the others
+    are; else one that cannot be tested does, since the whole then cannot either."""
+    for word in (CONTRADICTED, NOT_TESTABLE, UNDECIDED):
         if word in words:
             return word
     return HOLDS

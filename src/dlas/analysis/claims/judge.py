@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dlas.analysis.claims.cells import SETTINGS, Cells, prepare
 from dlas.analysis.claims.claim import Claim
 from dlas.analysis.claims.evidence import ALPHA, all_of
-from dlas.analysis.claims.kinds.base import Test
+from dlas.analysis.claims.kinds.base import MACHINE, Test
 from dlas.analysis.claims.verdict import (
     CONTRADICTED,
     NOT_TESTABLE,
@@ -35,7 +35,7 @@ def judge(
 
     ``rounds``: key → (n,) seconds, the median of each; stacks of one ``group`` are then compared
     round by round. Every claim is judged on each machine alone, on those where it is testable if
-    there are such; one that compares machines is judged once, on all.
+    there are such; one that compares machines, or has parts about several, is judged once, on all.
     """
     cells = prepare(frame, rounds)
     # ~20 claims compare the same pairs: each machine's cells, in each reading of "tuned", once
@@ -59,12 +59,19 @@ class _Variants:
 
 def _judge(claim: Claim, variants: _Variants) -> Iterator[Verdict]:
     machines = variants.all.machines
-    if all(test.spans for test in claim.test) or not machines:
+    if _spans(claim) or not machines:
         yield _on(claim, variants, "", " and ".join(machines))
         return
     verdicts = [_on(claim, variants, machine, machine) for machine in machines]
     testable = [verdict for verdict in verdicts if verdict.verdict != NOT_TESTABLE]
     yield from testable or verdicts
+
+
+def _spans(claim: Claim) -> bool:
+    """Whether it compares machines, or has parts about different ones: no machine alone could test
+    it."""
+    named = [{str(test.where[c]) for test in claim.test if c in test.where} for c in MACHINE]
+    return all(test.spans for test in claim.test) or any(len(levels) > 1 for levels in named)
 
 
 def _on(claim: Claim, variants: _Variants, machine: str, name: str) -> Verdict:

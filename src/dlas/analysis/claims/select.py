@@ -55,6 +55,8 @@ def check(selector: Mapping[str, Value], path: str) -> None:
 def _check_value(column: str, value: str | int | float, place: str) -> None:
     if column in TEXT and not isinstance(value, str):
         raise SpecError(place, f"{value!r} is not a text")
+    if column in TEXT and isinstance(value, str) and _COMPARISON.fullmatch(value.strip()):
+        raise SpecError(place, f"{value!r} compares numbers, and {column} is a text")
     if column in NUMBERS and isinstance(value, str):
         match = _COMPARISON.fullmatch(value.strip())
         try:

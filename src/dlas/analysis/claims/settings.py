@@ -47,7 +47,8 @@ class Matching:
 
 def settings(found: Measures, where: Selector, sides: Sides, matching: Matching) -> list[Setting]:
     """Every setting in which all ``sides`` were measured. A side is the rows that all its selectors
-    take; sides called "choice…", which the claim is about, are also split by ``for_each``."""
+    take; sides called "choice…", which the claim is about, are also split by ``for_each``. What is
+    among the stacks of "choice" is not its own rival."""
     cells = found.cells
     pool = cells.mask(where) & found.known
     named = {column for side in sides.values() for selector in side for column in selector}
@@ -64,6 +65,9 @@ def settings(found: Measures, where: Selector, sides: Sides, matching: Matching)
             name: group.get(labels if name in own else labels[: len(shared)], ())
             for name, group in groups.items()
         }
+        mine = set(rows.get("choice", ()))
+        for name in rows.keys() - own:
+            rows[name] = tuple(row for row in rows[name] if row not in mine)
         if all(rows.values()):
             network = cells.subjects[next(iter(rows.values()))[0]]
             named_labels = dict(zip(split if own else shared, _plain(labels), strict=True))
@@ -128,6 +132,11 @@ def why_none(found: Measures, where: Selector, sides: Sides) -> tuple[str, ...]:
     if sentences:
         return tuple(dict.fromkeys(sentences))
     compared = " and ".join(words(*side) for side in sides.values())
+    choice = cells.mask(*sides.get("choice", ()))
+    for name, side in sides.items():
+        if name != "choice" and "choice" in sides and choice[cells.mask(where, *side)].all():
+            mine = words(*sides["choice"])
+            return (f"Every stack with {words(*side)} has {mine} too: compare with others.",)
     return (
         f"No two measured stacks with {compared} agree in everything else: "
         "add the stacks that differ in nothing but this.",

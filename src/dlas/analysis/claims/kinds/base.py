@@ -15,7 +15,8 @@ from dlas.analysis.claims.verdict import NOT_TESTABLE, Finding
 from dlas.errors import SpecError
 from dlas.layer import did_you_mean
 
-_MACHINE = ("machine", "device", "processor")
+#: Columns that say which machine.
+MACHINE = ("machine", "device", "processor")
 
 
 class Test(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +50,7 @@ class Test(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def spans(self) -> bool:
         """Whether it compares machines with each other."""
-        return any(column in _MACHINE for _, selector in self.selectors() for column in selector)
+        return any(column in MACHINE for _, selector in self.selectors() for column in selector)
 
     @property
     def names_tuned(self) -> bool:

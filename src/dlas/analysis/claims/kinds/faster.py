@@ -42,11 +42,7 @@ class Faster(Counted, frozen=True, kw_only=True):
     def weigh(self, found: Measures, setting: Setting) -> Weighed:
         mine = setting.sides["choice"]
         rivals = {
-            row: None
-            for name, rows in setting.sides.items()
-            if name != "choice"
-            for row in rows
-            if row not in mine
+            row: None for name, rows in setting.sides.items() if name != "choice" for row in rows
         }
         bound = self.times if found.quantity.scale == "ratio" else self.points
         return contest(found, mine, sorted(rivals, key=lambda r: float(found.value[r])), bound)

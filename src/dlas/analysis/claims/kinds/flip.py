@@ -14,6 +14,7 @@ from dlas.analysis.claims.kinds.faster import contest
 from dlas.analysis.claims.quantity import Measures
 from dlas.analysis.claims.select import Selector, short
 from dlas.analysis.claims.settings import Setting, Sides
+from dlas.errors import SpecError
 
 
 class Flip(Counted, frozen=True, kw_only=True):
@@ -34,6 +35,11 @@ class Flip(Counted, frozen=True, kw_only=True):
         yield "after", self.after
         for place, level in enumerate(self.levels):
             yield f"levels[{place}]", level
+
+    def check(self, path: str) -> None:
+        super().check(path)
+        if self.for_each:
+            raise SpecError(f"{path}.for_each", "a flip has no side to split: select with where")
 
     def sides(self) -> Sides:
         return {

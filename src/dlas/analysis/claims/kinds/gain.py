@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from dlas.analysis.claims.evidence import Effect
 from dlas.analysis.claims.kinds.counted import Counted, Weighed
 from dlas.analysis.claims.quantity import Measures
 from dlas.analysis.claims.select import Selector, short
 from dlas.analysis.claims.settings import Setting, Sides
+from dlas.errors import SpecError
 
 
 class Gain(Counted, frozen=True, kw_only=True):
@@ -25,11 +28,16 @@ class Gain(Counted, frozen=True, kw_only=True):
     before: Selector
     after: Selector
     gains: Literal["less", "more", "differently"] = "less"
-    times: float = 1.0
+    times: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 
     def selectors(self) -> Iterator[tuple[str, Selector]]:
         for field in ("choice", "than", "before", "after"):
             yield field, getattr(self, field)
+
+    def check(self, path: str) -> None:
+        super().check(path)
+        if self.gains == "differently" and self.times < 1:
+            raise SpecError(f"{path}.times", f"{self.times:g} is below 1: how far apart they lie")
 
     def sides(self) -> Sides:
         return {
