@@ -158,6 +158,30 @@ def test_chance_alone_explains_nothing_on_average_and_is_hardly_ever_called_pres
     assert sum(effect.present for effect in effects) / len(effects) <= 0.05
 
 
+def test_intervals_hold_the_truth_on_small_grids_with_holes() -> None:
+    """Of a table with all pairs and what is peculiar to a stack."""
+    random = np.random.default_rng(0)
+    sizes, peculiar = (3, 4, 3), 0.5
+    held = []
+    for _ in range(200):
+        tensor = additive(random, sizes)
+        for i in range(3):
+            tensor = tensor + 0.6 * random.standard_normal(
+                [1 if j == i else sizes[j] for j in range(3)]
+            )
+        alone = {(i,): mean(tensor, {i}) - tensor.mean() for i in range(3)}
+        parts = dict(alone)
+        for i, j in combinations(range(3), 2):
+            parts[i, j] = mean(tensor, {i, j}) - alone[(i,)] - alone[(j,)] - tensor.mean()
+        variance = {at: float((part**2).mean()) for at, part in parts.items()}
+        total = sum(variance.values()) + peculiar**2
+        noisy = tensor + peculiar * random.standard_normal(sizes)
+        found, _ = shares(noisy, random.random(sizes) >= 0.25)
+        known = [(at, effect) for at, effect in found.items() if np.isfinite(effect.low)]
+        held += [effect.low <= variance[at] / total <= effect.high for at, effect in known]
+    assert np.mean(held) >= 0.91
+
+
 def test_noise_of_measuring_is_no_variance_of_the_choices() -> None:
     random = np.random.default_rng(2)
     tensor = additive(random, (5, 5, 4))

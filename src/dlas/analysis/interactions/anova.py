@@ -15,7 +15,8 @@ full grid is omega² (Hays 1963), and null effects come out near 0. What pairs d
 counts as chance; measurement noise is a part of it that is known, and is taken out of the whole.
 
 Intervals: the wild bootstrap (Wu 1986; Davidson & Flachaire 2008), which gives every stack's
-residual a random sign: it needs no stack to be as peculiar as any other.
+residual a random sign: it needs no stack to be as peculiar as any other. Few degrees of freedom
+tell the size of chance badly: draws are as much wider as Student's t is than the normal.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from dlas.analysis.interactions.grid import Grid
 from dlas.analysis.interactions.records import Effect, Rest
 from dlas.analysis.interactions.words import listed, word
+from dlas.analysis.intervals import Z_95
 
 Floats = NDArray[np.float64]
 
@@ -37,8 +40,9 @@ _DRAWS = 400
 _PENALTY = 1e-6
 #: A pair with a smaller share of its cells occupied says too little of its interaction.
 _COVERED = 2 / 3
-#: Fewer degrees of freedom give no estimate of chance.
+#: Fewer degrees of freedom give no estimate of chance, and up to the second a rough one.
 _FREE = 6
+_MANY = 12
 #: Columns of the model beyond which the largest interactions are left out.
 _COLUMNS = 800
 
@@ -106,13 +110,18 @@ _NAMES = {"latency_s": "latency", "accuracy": "accuracy", "sparse_bytes": "size"
 @dataclass(frozen=True)
 class _Fit:
     """``parts``: by factors, the variance and its draws, both ≥ 0. ``rest``: the variance that is
-    left without noise; ``noise``: that of measuring, NaN where it is not known. ``free``: whether
-    the stacks tell how much is chance."""
+    left without noise; ``noise``: that of measuring, NaN where it is not known. ``degrees`` of
+    freedom are left to tell how much is chance."""
 
     parts: dict[tuple[int, ...], tuple[float, Floats]]
     rest: float
     noise: float
-    free: bool
+    degrees: float
+
+    @property
+    def free(self) -> bool:
+        """Whether the stacks tell how much is chance."""
+        return self.degrees >= _FREE
 
 
 def _fit(model: _Model, values: Floats, noise: Floats) -> _Fit:
@@ -127,22 +136,24 @@ def _fit(model: _Model, values: Floats, noise: Floats) -> _Fit:
     measured = float(np.mean(known**2)) if len(known) else float("nan")
     degrees = n - float(leverage.sum())
     free = degrees >= _FREE
+    wider = 1.0
     if free:
         chance = float(residual @ residual) / degrees
         spread = residual / np.sqrt(np.maximum(1 - leverage, 0.05))
+        wider = float(stdtrit(degrees, 0.975)) / Z_95
     else:
         chance = float(np.nan_to_num(measured))
         spread = np.where(np.isfinite(noise), noise, np.sqrt(chance))
     signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(n, _DRAWS))
-    drawn = fitted[:, None] + into @ (spread[:, None] * signs)
+    drawn = fitted[:, None] + into @ (wider * spread[:, None] * signs)
     bias = chance * np.einsum("pn,pn->p", into, into)
     parts = {}
     for at, own in model.blocks.items():
         excess = float(bias[own].sum())
         point = max(0.0, float((fitted[own] ** 2).sum()) - excess)
-        parts[at] = point, np.maximum(0.0, (drawn[own] ** 2).sum(axis=0) - 2 * excess)
+        parts[at] = point, np.maximum(0.0, (drawn[own] ** 2).sum(axis=0) - (1 + wider**2) * excess)
     rest = max(chance - float(np.nan_to_num(measured)), 0.0) if free else 0.0
-    return _Fit(parts, rest, measured, free)
+    return _Fit(parts, rest, measured, degrees)
 
 
 def _ends(share: float, draws: Floats, known: bool) -> tuple[float, float]:
@@ -158,6 +169,11 @@ def _said(grid: Grid, model: _Model, fit: _Fit, name: str, n: int) -> Iterator[s
         yield (
             f"{name} is told by {n} stacks, about as many as the model has numbers: what is "
             "peculiar to one of them counts as an interaction, and intervals hold for these only."
+        )
+    elif fit.degrees < _MANY:
+        yield (
+            f"{name} is told by {n} stacks, {fit.degrees:.0f} more than the model has numbers: "
+            "its intervals are rough."
         )
     names = [[word(grid.factors[i]) for i in at] for at in model.left_out]
     alone = [one[0] for one in names if len(one) == 1]
