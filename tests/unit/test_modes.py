@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -58,6 +59,20 @@ def test_groups_are_told_by_where_and_how_many() -> None:
     assert fast.seconds == pytest.approx(1e-3, rel=0.02)
     assert slow.seconds == pytest.approx(1.5e-3, rel=0.02)
     assert slow.share == pytest.approx(0.3, abs=0.1)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5])
+def test_a_hundred_thousand_runs_take_little_memory(share: float) -> None:
+    random = np.random.default_rng(0)
+    runs = 1e-3 * np.where(random.random(100_000) < share, 1.2, 1.0)
+    runs *= 1 + 0.02 * random.standard_normal(100_000)
+    tracemalloc.start()
+    fast, slow = modes(runs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
+    assert (fast.seconds, slow.seconds) == pytest.approx((1e-3, 1.2e-3), rel=0.02)
+    assert slow.share == pytest.approx(share, abs=0.01)
 
 
 @given(st.lists(st.floats(1e-7, 1e3), max_size=2 * FEWEST))

@@ -80,9 +80,8 @@ class ProfileTable:
 def promised_layers(network: Path | None) -> tuple[LayerShare, ...]:
     """The layers of the network in an artifact's folder; none where it is not there any more, or
     damaged. ``network``: of the last optimization, or of the model."""
-    from dlas.network.layers import LayerRow
+    from dlas.network.layers import DTYPE_SPEEDUP, LayerRow
     from dlas.network.network import LAYERS_FILE
-    from dlas.study.stages import DTYPE_SPEEDUP
 
     if network is None:
         return ()

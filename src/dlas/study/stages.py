@@ -22,6 +22,7 @@ from dlas.executable import Executable, compile_network, load, read_header
 from dlas.layer import Member
 from dlas.models.base import Model
 from dlas.network import Network
+from dlas.network.layers import DTYPE_SPEEDUP
 from dlas.optimizations.base import Optimization
 from dlas.plan import open_plan
 from dlas.spec import parse_member
@@ -41,8 +42,6 @@ CHECK_S, CHECKED_AT_ONCE = 10.0, 8
 TOLERANCE = {"float32": 1e-3, "float16": 3e-2, "bfloat16": 3e-2, "int8": 0.2, "mixed": 0.2}
 #: For float32 that a system computes in a narrower type, such as bfloat16 with its 8 bits.
 NARROWED = 0.1
-#: What computing in a narrower type promises.
-DTYPE_SPEEDUP = {"float32": 1.0, "float16": 2.0, "bfloat16": 2.0, "int8": 4.0, "mixed": 1.0}
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from dlas.analysis.interactions.grid import Grid, context_words
 from dlas.analysis.interactions.records import Flip, Steady
 from dlas.analysis.interactions.sentences import flip_sentence, steady_sentence
 from dlas.analysis.interactions.timings import Bools, Floats, Ints, Timings, adjusted
+from dlas.analysis.intervals import Z_95
 
 RATE = 0.05
 #: What somebody chooses; a network or a data set is given.
@@ -30,7 +31,6 @@ SOUGHT = (
 )  # fmt: skip
 #: Fewer clear comparisons are no finding of steadiness.
 _STEADY = 3
-_Z_95 = 1.959963984540054
 
 
 class Found(NamedTuple):
@@ -186,7 +186,7 @@ def _flip(
 def _ratio(timings: Timings, fast: Ints, slow: Ints) -> tuple[float, float, float]:
     """The geometric mean of slow / fast with its 95 % interval."""
     gap, error, *_ = timings.compare(fast, slow)
-    middle, half = gap.mean(), _Z_95 * np.sqrt((error**2).sum()) / len(gap)
+    middle, half = gap.mean(), Z_95 * np.sqrt((error**2).sum()) / len(gap)
     return float(np.exp(middle)), float(np.exp(middle - half)), float(np.exp(middle + half))
 
 

@@ -31,6 +31,8 @@ CHOICES = {
     "batch": "batch",
 }
 INNER = ("primitive", "format", "tuning")
+#: Labels that tell stacks apart but for their inner choices.
+_OUTER = ["dataset", "model", "optimizations", "software", "threads", "batch"]
 #: What others are compared with comes first.
 _FIRST = ("none", "dense", "untuned", "float32")
 
@@ -71,7 +73,7 @@ def grids(machine: str, stacks: pd.DataFrame) -> Iterator[Grid]:
         own = stacks[stacks["software"].isin(names)]
         if any(own[column].nunique() > 1 for column in INNER):
             yield _crossed(machine, f"stacks of {listed(names)}", own)
-    fastest = stacks.sort_values("latency_s", kind="stable").drop_duplicates(_outer(stacks))
+    fastest = stacks.sort_values("latency_s", kind="stable").drop_duplicates(_OUTER)
     scope = "systems" if len(fastest) == len(stacks) else "systems, each at its fastest choices"
     yield _crossed(machine, scope, stacks.loc[fastest.index.sort_values()], INNER)
 
@@ -84,15 +86,10 @@ def _families(stacks: pd.DataFrame) -> list[list[str]]:
     return list(found.values())
 
 
-def _outer(stacks: pd.DataFrame) -> list[str]:
-    """Columns that tell stacks apart but for their inner choices."""
-    return ["dataset", "model", "optimizations", "software", "threads", "batch"]
-
-
 def _crossed(machine: str, scope: str, stacks: pd.DataFrame, collapsed: Sequence[str] = ()) -> Grid:
     names = [name for name in CHOICES if name not in collapsed]
     values = stacks[names].apply(lambda column: column.map(_text))
-    values = _told_apart(values, stacks, names)
+    values = _told_apart(values, stacks)
     values, said = _independent(values, scope)
     return _grid(machine, scope, stacks, values, said)
 
@@ -103,7 +100,7 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _told_apart(values: pd.DataFrame, stacks: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+def _told_apart(values: pd.DataFrame, stacks: pd.DataFrame) -> pd.DataFrame:
     """With labels in place of choices that do not tell all stacks apart (two levels of pruning)."""
     for name in ("compression", "network", "primitive", "software"):
         label = CHOICES[name]
