@@ -13,7 +13,10 @@ from dlas.cli.options import StoreOption, check_export
 def show(
     study: Annotated[
         str | None,
-        typer.Argument(help="A study: its TOML file or its name; none lists the studies."),
+        typer.Argument(
+            help="A study: its TOML file, its name or a Parquet file of results; none lists the "
+            "studies."
+        ),
     ] = None,
     store: StoreOption = None,
     export: Annotated[
@@ -41,9 +44,13 @@ def show(
             "\n".join(names) if names else "no study was run with this store yet", markup=False
         )
         return
-    frame = api.results(study, place)
+    found = api.study_results(study, place)
     if export is None:
-        console.print(results_table(frame))
+        console.print(results_table(found.frame))
+        if found.place:
+            console.print(f"from {found.place}", soft_wrap=True, markup=False)
         return
     api.export_results(study, export, place)
-    console.print(f"{count(len(frame), 'stack')} written to {export}", soft_wrap=True, markup=False)
+    console.print(
+        f"{count(len(found.frame), 'stack')} written to {export}", soft_wrap=True, markup=False
+    )

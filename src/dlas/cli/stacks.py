@@ -19,7 +19,8 @@ def find_key(store: Store, prefix: str) -> str:
     keys = store.results.find(prefix)
     if not keys:
         raise StoreError(
-            f"no stack with a key that starts with {prefix!r}; `dlas show STUDY` lists them"
+            f"no stack with a key that starts with {prefix!r} in this store; `dlas show STUDY` "
+            "lists them. Results that were read from a file have no store: their report knows more"
         )
     if len(keys) > 1:
         some = ", ".join(key[:12] for key in keys[:4])
