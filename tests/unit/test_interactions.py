@@ -58,7 +58,9 @@ def test_a_flip_is_a_plain_sentence_with_its_evidence() -> None:
     assert sorted(flip.contexts) == ["resnet18", "vgg16"]
     assert flip.looked == 3
     assert len(flip.rows) == 8
-    assert flip.low < np.exp(0.2) < flip.high or abs(flip.margin / np.exp(0.2) - 1) < 0.02
+    assert flip.low < flip.margin < flip.high
+    for low, high in ((flip.low, flip.high), (flip.low_before, flip.high_before)):
+        assert low < np.exp(0.2) < high < 1.1 * low
     first = made.frame.set_index("key").loc[list(flip.rows[:4])]
     assert list(first["primitive"]) == ["direct", "gemm", "gemm", "direct"]
     assert list(first["tuning"]) == ["template", "template", "untuned", "untuned"]
@@ -378,6 +380,16 @@ def test_the_command_prints_maps_flips_and_budgets(file: str) -> None:
         "The fastest stack at an accuracy of",
     ):
         assert said in ran.output
+
+
+def test_the_command_says_what_three_networks_cannot_tell(tmp_path: Path) -> None:
+    made = planted_study(6, shape=Shape(networks=3), holes=0, peers=False)
+    path = tmp_path / "few.parquet"
+    save_archive(StudyResults("few", made.frame, made.samples, made.blocks), path)
+    ran = CliRunner().invoke(app, ["interactions", str(path)], env={"COLUMNS": "200"})
+    (line,) = [line for line in ran.output.splitlines() if "effective MACs and latency" in line]
+    assert "unknown" in line
+    assert "nan" not in ran.output
 
 
 def test_the_command_gives_plain_data(file: str) -> None:

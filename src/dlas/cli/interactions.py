@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from dlas.analysis.interactions import Effect, Understanding
 
-QUANTITIES = {"latency_s": "latency", "accuracy": "accuracy", "sparse_bytes": "size"}
-
 
 def interactions(
     study: StudyName,
@@ -55,7 +53,7 @@ def as_json(found: Understanding) -> str:
 def shown(found: Understanding, flips: int) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    from dlas.analysis.interactions.words import level_word
+    from dlas.analysis.words import level_word
 
     for sentence in found.said:
         yield Text(sentence, "yellow")
@@ -91,11 +89,11 @@ def _map(quantity: str, scope: str, effects: list[Effect]) -> Table:
     """A triangle: single choices on its diagonal, pairs below it."""
     from rich.text import Text
 
-    from dlas.analysis.interactions.words import word
+    from dlas.analysis.words import NUMBERS, word
 
     factors = [effect.factors[0] for effect in effects if len(effect.factors) == 1]
     shares = {effect.factors: effect for effect in effects}
-    title = f"Variance of {QUANTITIES.get(quantity, quantity)} explained, %"
+    title = f"Variance of {NUMBERS[quantity]} explained, %"
     table = _table(f"{title} · {scope}" if scope else title, "")
     for factor in factors:
         table.add_column(Text(word(factor)), justify="right")
@@ -125,6 +123,8 @@ def _percent(share: float) -> str:
 def _rest(found: Understanding, machine: str) -> Iterator[RenderableType]:
     from rich.text import Text
 
+    from dlas.analysis.words import NUMBERS, count
+
     own = [
         one for one in found.correlations if one.machine == machine and not math.isnan(one.value)
     ]
@@ -133,7 +133,7 @@ def _rest(found: Understanding, machine: str) -> Iterator[RenderableType]:
         for title in ("ρ", "95 %", "networks as compressed"):
             table.add_column(title, justify="right")
         for one in own:
-            names = f"{one.a} and {one.b}".replace("_s", "").replace("_", " ")
+            names = f"{NUMBERS[one.a]} and {NUMBERS[one.b]}"
             known = f"{one.low:+.2f} … {one.high:+.2f}"
             ends = "unknown" if math.isnan(one.low) else known
             table.add_row(names, f"{one.value:+.2f}", ends, str(one.count))
@@ -146,8 +146,8 @@ def _rest(found: Understanding, machine: str) -> Iterator[RenderableType]:
         if front.machine == machine and front.dominated:
             far = sum(one.certain for one in front.dominated)
             yield Text(
-                f"{front.task}: {len(front.members)} stacks are on the front of latency and "
-                f"accuracy, {len(front.dominated)} are dominated, {far} of them for certain."
+                f"{front.task}: {count(len(front.members), 'stack')} on the front of latency and "
+                f"accuracy, {len(front.dominated):,} dominated, {far:,} of them for certain."
             )
 
 

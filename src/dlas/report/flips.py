@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlas.analysis.interactions.words import level_word
+from dlas.analysis.words import level_word
 from dlas.report.evidence import Rows
 from dlas.report.quantities import count, times
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from dlas.analysis.words import count as count
+
 ABSENT = "–"
 
 
@@ -89,8 +91,3 @@ def scaled(value: float | None, unit: str) -> str:
         if value >= factor:
             return with_unit(number(value / factor), prefix + unit)
     return with_unit(number(value), unit)
-
-
-def count(many: int, noun: str, plural: str = "") -> str:
-    """``"1 stack"``, ``"105 stacks"``."""
-    return f"{many:,} {noun if many == 1 else plural or noun + 's'}"

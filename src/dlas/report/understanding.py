@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dlas.analysis.interactions.words import WORDS, word
+from dlas.analysis.words import NUMBERS, WORDS, word
 from dlas.report.evidence import Rows
 from dlas.report.flips import shown_flips
 from dlas.report.quantities import QUANTITIES, Quantity, count
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 
 #: A number of every stack that the page adds to those of the results.
 TO_FRONT = Quantity("to_front", "Over the front", "×", 1)
-#: What is explained, in words; in the order of the page's list.
-EXPLAINED = {
-    "latency_s": "latency",
-    "accuracy": "accuracy",
-    "size_bytes": "file size",
-    "sparse_bytes": "size of the weights",
-}
 
 
 def maps(found: Understanding) -> list[dict[str, Any]]:
@@ -37,7 +30,7 @@ def maps(found: Understanding) -> list[dict[str, Any]]:
     for effect in found.effects:
         effects.setdefault((effect.machine, effect.quantity, effect.scope), []).append(effect)
     rests = {(rest.machine, rest.quantity, rest.scope): rest for rest in found.rests}
-    order = [*EXPLAINED, *(q for _, q, _ in effects if q not in EXPLAINED)]
+    order = list(NUMBERS)
     made = []
     for place in sorted(effects, key=lambda p: (found.machines.index(p[0]), order.index(p[1]))):
         machine, quantity, scope = place
@@ -48,7 +41,7 @@ def maps(found: Understanding) -> list[dict[str, Any]]:
             {
                 "machine": machine,
                 "quantity": quantity,
-                "label": EXPLAINED.get(quantity, quantity),
+                "label": NUMBERS[quantity],
                 "scope": scope,
                 "factors": [word(factor) for factor in factors],
                 "cells": [_cell(effect, factors) for effect in cells],

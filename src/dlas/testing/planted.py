@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dlas.analysis.interactions import NEGLIGIBLE, Understanding, understand
 from dlas.analysis.interactions.flips import SOUGHT
-from dlas.analysis.interactions.words import level_word
+from dlas.analysis.words import level_word
 from dlas.testing.studies import PlantedStudy, Shape, planted_study
 
 if TYPE_CHECKING:

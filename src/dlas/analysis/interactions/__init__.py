@@ -29,7 +29,7 @@ from dlas.analysis.interactions.records import (
     Understanding,
 )
 from dlas.analysis.interactions.timings import Timings
-from dlas.analysis.interactions.words import count, listed
+from dlas.analysis.words import count, listed
 
 __all__ = [
     "NEGLIGIBLE",

@@ -31,8 +31,8 @@ from scipy.special import stdtrit
 
 from dlas.analysis.interactions.grid import Grid
 from dlas.analysis.interactions.records import Effect, Rest
-from dlas.analysis.interactions.words import listed, word
 from dlas.analysis.intervals import Z_95
+from dlas.analysis.words import NUMBERS, listed, word
 
 Floats = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def variances(grid: Grid, quantity: str, values: Floats, noise: Floats) -> Varia
     """``values``: (n,) finite, of the grid's stacks (log latency …). ``noise``: (n,) standard
     deviation of each by measurement, NaN where unknown."""
     place = f" among {grid.scope}" if grid.scope else ""
-    name = f"{grid.machine}: the variance of {_NAMES.get(quantity, quantity)}{place}"
+    name = f"{grid.machine}: the variance of {NUMBERS[quantity]}{place}"
     if not grid.factors:
         return Variances(said=(f"{name} has no choice to be explained by: none varies.",))
     if np.ptp(values) < 1e-12 * max(1.0, float(np.abs(values).max())):
@@ -102,9 +102,6 @@ def variances(grid: Grid, quantity: str, values: Floats, noise: Floats) -> Varia
         grid.machine, quantity, fit.rest / total, fit.noise / total, len(values), grid.scope
     )
     return Variances(tuple(effects), (rest,), tuple(_said(grid, model, fit, name, len(values))))
-
-
-_NAMES = {"latency_s": "latency", "accuracy": "accuracy", "sparse_bytes": "size"}
 
 
 @dataclass(frozen=True)

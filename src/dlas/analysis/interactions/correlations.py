@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from dlas.analysis.interactions.records import Correlation
-from dlas.analysis.interactions.words import count
 from dlas.analysis.intervals import fisher
+from dlas.analysis.words import count
 
 COLUMNS = ("macs", "effective_macs", "sparse_bytes", "accuracy", "latency_s")
 #: Fewer points have no correlation.

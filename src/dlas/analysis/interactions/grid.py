@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dlas.analysis.interactions.words import level_word, listed, word
+from dlas.analysis.words import level_word, listed, word
 
 #: Choices, and the labels that tell apart what one choice does not.
 CHOICES = {

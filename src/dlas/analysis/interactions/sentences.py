@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dlas.analysis.interactions.words import count, level_word, listed, word
+from dlas.analysis.words import count, level_word, listed, word
 
 #: So many contexts are named one by one; of more, those with most at stake.
 _NAMED = 6

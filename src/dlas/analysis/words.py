@@ -20,6 +20,14 @@ WORDS = {
     "threads": "number of threads",
     "batch": "batch",
 }
+#: What choices decide: columns of results.
+NUMBERS = {
+    "latency_s": "latency",
+    "accuracy": "accuracy",
+    "sparse_bytes": "size of the weights",
+    "macs": "MACs",
+    "effective_macs": "effective MACs",
+}
 _LEVELS = {"gemm": "GEMM", "none": "no compression", "vendor": "the system's own"}
 
 
@@ -51,5 +59,9 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(many: int, noun: str, plural: str = "") -> str:
+    """
+    >>> count(1, "stack"), count(1500, "latency", "latencies")
+    ('1 stack', '1,500 latencies')
+    """
+    return f"{many:,} {noun if many == 1 else plural or noun + 's'}"
