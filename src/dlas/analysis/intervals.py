@@ -21,17 +21,17 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def fisher(value: float, free: int, ranks: bool) -> tuple[float, float]:
-    """95 % interval of a correlation (Fisher's z), wider for one of ranks (Bonett & Wright,
-    Psychometrika 65, 2000). ``free``: independent points, less 3 of every group; NaN where none are
-    left. Ranks of n points tell no correlation from 1 that is within half of their last step,
-    6 / (n³ − n): order by chance is no certainty."""
+def fisher(value: float, free: int, ranks: bool, z: float = Z_95) -> tuple[float, float]:
+    """95 % interval, or of ``z`` standard errors, of a correlation (Fisher's z), wider for one of
+    ranks (Bonett & Wright, Psychometrika 65, 2000). ``free``: independent points, less 3 of every
+    group; NaN where none are left. Ranks of n points tell no correlation from 1 that is within half
+    of their last step, 6 / (n³ − n): order by chance is no certainty."""
     if free <= 0 or math.isnan(value):
         return math.nan, math.nan
     points = free + 3
     most = 1 - (6 / (points**3 - points) if ranks else 1e-12)
     middle = math.atanh(min(max(value, -most), most))
-    half = Z_95 * math.sqrt((1 + value**2 / 2 if ranks else 1) / free)
+    half = z * math.sqrt((1 + value**2 / 2 if ranks else 1) / free)
     return min(math.tanh(middle - half), value), max(math.tanh(middle + half), value)
 
 
