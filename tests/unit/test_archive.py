@@ -13,7 +13,8 @@ import pytest
 import dlas
 from dlas import api
 from dlas.errors import DlasError, InputError
-from dlas.store.archive import open_archive
+from dlas.store.archive import StudyResults, joined, open_archive
+from dlas.testing.results import made_up_results
 
 TOML = """
 name = "small"
@@ -83,3 +84,23 @@ def test_what_is_no_such_file_is_refused(place: Path, tmp_path: Path, damage: st
     with pytest.raises(InputError, match=r"x\.parquet") as raised:
         open_archive(file)
     assert "\n" not in str(raised.value)
+
+
+def test_a_stack_of_two_studies_is_that_of_the_first_that_measured_it() -> None:
+    frame = made_up_results().iloc[[0, 1, 2]].assign(latency_s=[1.0, float("nan"), 3.0])
+    again = frame.assign(latency_s=[10.0, 20.0, 30.0])
+    keys = list(frame["key"])
+    first = StudyResults(
+        "a", frame, {keys[0]: np.full(4, 1.0)}, {keys[0]: [4]}, {"layers": {keys[0]: "a"}}
+    )
+    second = StudyResults(
+        "b", again, {key: np.full(6, 20.0) for key in keys}, {key: [3, 3] for key in keys},
+        {"layers": dict.fromkeys(keys, "b")}, {"title": "b"},
+    )  # fmt: skip
+    both = joined([first, second])
+    by_key = both.frame.set_index("key")
+    assert by_key["latency_s"].to_dict() == dict(zip(keys, [1.0, 20.0, 3.0], strict=True))
+    assert {key: len(rounds) for key, rounds in both.rounds.items()} == {keys[0]: 1, keys[1]: 2}
+    assert both.nested == {"layers": {keys[0]: "a", keys[1]: "b"}}
+    assert (both.study, list(both.frame.columns)) == ("a, b", list(frame.columns))
+    pd.testing.assert_frame_equal(joined([first, first]).frame, frame.reset_index(drop=True))

@@ -17,7 +17,7 @@ from dlas.cli.main import app
 from dlas.node import Node
 from dlas.report.live import end_lines, fault_line, result_line, sentence, view
 from dlas.stack import Stack
-from dlas.store.results import Measured, Outcome
+from dlas.store.results import Ending, Measured, Outcome
 from dlas.store.store import Store, open_store
 from dlas.study.costs import Spent
 from dlas.study.live import SILENT_S, Publisher, State, read_state, state_file
@@ -243,6 +243,29 @@ def test_refreshing_finds_what_was_added(store: Store) -> None:
     assert len(standing.fastest()) == 2
     assert [fault.status for fault in standing.faults()] == ["refused"]
     assert standing.stacks() == Standing(store.results, "s").stacks()
+
+
+def test_what_others_added_is_read_once_at_most(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = Stack.parse({**BASE, "system": "reference"}).chain()
+    store.results.add_nodes(stranger)
+    store.results.add_outcome(stranger[-1].key, Outcome("failed", "of another study"))
+    read: list[set[str]] = []
+    endings_after = store.results.endings_after
+
+    def counted(number: int) -> dict[str, Ending]:
+        found = endings_after(number)
+        read.append(set(found))
+        return found
+
+    monkeypatch.setattr(store.results, "endings_after", counted)
+    standing = Standing(store.results, "s")
+    standing.refresh()
+    store.results.add_outcome(stranger[-1].key, Outcome("failed", "again"))
+    standing.refresh()
+    standing.refresh()
+    assert read == [set(), {stranger[-1].key}, set()]
 
 
 def test_a_grid_costs_what_was_taken(store: Store) -> None:

@@ -141,3 +141,29 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} does not hold the results of a study: {error!r}") from None
+
+
+def joined(many: Sequence[StudyResults]) -> StudyResults:
+    """Several studies as one, without circumstances. A stack that more than one holds counts once,
+    with all that the first of them knows that measured it."""
+    import pandas as pd
+
+    frame = pd.concat([each.frame.assign(_of=n) for n, each in enumerate(many)], ignore_index=True)
+    measured_first = frame.sort_values("latency_s", key=lambda column: column.isna(), kind="stable")
+    frame = measured_first.drop_duplicates("key").sort_index().reset_index(drop=True)
+    holders = dict(zip(frame["key"], frame.pop("_of"), strict=True))
+
+    def own(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {key: values[n][key] for key, n in holders.items() if key in values[n]}
+
+    return StudyResults(
+        ", ".join(dict.fromkeys(each.study for each in many)),
+        frame,
+        own([each.samples for each in many]),
+        own([each.blocks for each in many]),
+        {name: own([each.nested.get(name, {}) for each in many]) for name in _names(many)},
+    )
+
+
+def _names(many: Sequence[StudyResults]) -> list[str]:
+    return list(dict.fromkeys(name for each in many for name in each.nested))

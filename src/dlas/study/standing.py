@@ -56,13 +56,14 @@ class Standing:
         labels = {member["key"]: member["labels"] for member in members}
         self._names = _names(self._chains, labels)
         self._wheres = _wheres(self._chains, labels)
+        self._last = results.last_number()
         self._endings: dict[str, Ending] = results.endings(list(nodes))
         self._timed: dict[str, Timed] = {}
         self._take(self._endings)
 
     def refresh(self) -> None:
-        last = max((ending.number for ending in self._endings.values()), default=0)
-        added = self._results.endings_after(last)
+        added = self._results.endings_after(self._last)
+        self._last = max((ending.number for ending in added.values()), default=self._last)
         self._take({key: ending for key, ending in added.items() if key in self._wheres})
 
     def _take(self, endings: Mapping[str, Ending]) -> None:

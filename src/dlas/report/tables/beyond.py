@@ -9,7 +9,7 @@ import pandas as pd
 from dlas.analysis.speedup import NONE
 from dlas.report.quantities import ABSENT, QUANTITIES, number, times
 from dlas.report.rows import at, measured
-from dlas.report.tables.latency import stacks_of
+from dlas.report.tables.stacks import by_system, stacks_of
 from dlas.report.tables.table import Table
 from dlas.store.archive import StudyResults
 
@@ -18,20 +18,15 @@ def first_runs(found: Sequence[StudyResults], threads: str = "1") -> Table:
     """Of every uncompressed network and system, its fastest stack: milliseconds of the first run
     after loading, and how many times the median run that is."""
     frame = measured(stacks_of(found, threads))
-    frame = frame[frame["compression"] == NONE]
-    systems = list(dict.fromkeys(frame["software"]))
-    rows = []
-    for network, group in frame.groupby("network", sort=False):
-        row = [str(network)]
-        for system in systems:
-            own = group[group["software"] == system]
-            if own.empty:
-                row += [ABSENT]
-                continue
-            best = at(own, own["latency_s"].idxmin())
-            first = QUANTITIES["first_run_s"].number(best["first_run_s"])
-            row.append(f"{first} ({times(best['first_run_s'] / best['latency_s'])})")
-        rows.append(row)
+
+    def first_run(own: pd.DataFrame) -> str:
+        if own.empty:
+            return ABSENT
+        best = at(own, own["latency_s"].idxmin())
+        first = QUANTITIES["first_run_s"].number(best["first_run_s"])
+        return f"{first} ({times(best['first_run_s'] / best['latency_s'])})"
+
+    systems, rows = by_system(frame[frame["compression"] == NONE], ["network"], first_run)
     return Table(["Network", *(f"{system}, ms" for system in systems)], rows)
 
 
@@ -39,12 +34,11 @@ def memory(found: Sequence[StudyResults], threads: str = "1") -> Table:
     """Megabytes that the timing process held at most: the least of each system's stacks, by network
     and compression."""
     frame = measured(stacks_of(found, threads))
-    systems = list(dict.fromkeys(frame["software"]))
-    shown = QUANTITIES["peak_bytes"]
-    rows = []
-    for (network, compression), group in frame.groupby(["network", "compression"], sort=False):
-        least = [group[group["software"] == system]["peak_bytes"].min() for system in systems]
-        rows.append([str(network), str(compression), *map(shown.number, least)])
+    systems, rows = by_system(
+        frame,
+        ["network", "compression"],
+        lambda own: QUANTITIES["peak_bytes"].number(own["peak_bytes"].min()),
+    )
     return Table(["Network", "Compression", *(f"{s}, MB" for s in systems)], rows, texts=2)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from dlas.analysis.speedup import NONE
 from dlas.report.quantities import ABSENT, QUANTITIES, number
 from dlas.report.rows import measured
-from dlas.report.tables.latency import stacks_of
+from dlas.report.tables.stacks import stacks_of
 from dlas.report.tables.table import Table
 from dlas.store.archive import StudyResults
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -52,7 +53,10 @@ def fill(text: str, results: Callable[[str], StudyResults], place: str = "the te
 
 
 def _table(what: str, results: Callable[[str], StudyResults], place: str) -> Table:
-    name, *rest = shlex.split(what) or [""]
+    try:
+        name, *rest = shlex.split(what) or [""]
+    except ValueError as error:  # a quote is open
+        raise InputError(f"{place}: the mark {what}: {error}") from None
     if name not in TABLES:
         hint = did_you_mean(name, TABLES) or f"; there are {', '.join(TABLES)}"
         raise InputError(f"{place}: there is no table {name!r}{hint}")
@@ -61,6 +65,10 @@ def _table(what: str, results: Callable[[str], StudyResults], place: str) -> Tab
     if not found:
         raise InputError(f"{place}: the table {name} names no study")
     try:
-        return TABLES[name](found, **options)
+        inspect.signature(TABLES[name]).bind(found, **options)
     except TypeError as error:
+        raise InputError(f"{place}: the table {name}: {error}") from None
+    try:
+        return TABLES[name](found, **options)
+    except InputError as error:
         raise InputError(f"{place}: the table {name}: {error}") from None

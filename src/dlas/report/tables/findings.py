@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
 from dlas.analysis.claims import judge, published
 from dlas.analysis.interactions import Effect, understand
+from dlas.analysis.words import NUMBERS
+from dlas.errors import InputError
+from dlas.layer import did_you_mean
 from dlas.report.quantities import ABSENT
+from dlas.report.tables.stacks import together, whole_number
 from dlas.report.tables.table import Table
 from dlas.store.archive import StudyResults
 
@@ -20,8 +20,12 @@ from dlas.store.archive import StudyResults
 def verdicts(found: Sequence[StudyResults], only: str = ".*") -> Table:
     """Of the published claims whose names match ``only``, a regular expression: the verdict and
     why."""
-    claims = [claim for claim in published() if re.fullmatch(only, claim.id)]
-    frame, rounds = _joined(found)
+    try:
+        named = re.compile(only)
+    except re.error as error:
+        raise InputError(f"only={only} is not a regular expression: {error}") from None
+    claims = [claim for claim in published() if named.fullmatch(claim.id)]
+    whole = together(found)
     rows = [
         [
             each.claim.id.removeprefix("dlas."),
@@ -29,7 +33,7 @@ def verdicts(found: Sequence[StudyResults], only: str = ".*") -> Table:
             f"**{each.verdict}**",
             each.sentence,
         ]
-        for each in judge(claims, frame, rounds)
+        for each in judge(claims, whole.frame, whole.rounds)
     ]
     return Table(["Claim", "Says", "Verdict", "Why"], rows, texts=4)
 
@@ -37,7 +41,12 @@ def verdicts(found: Sequence[StudyResults], only: str = ".*") -> Table:
 def effects(found: Sequence[StudyResults], quantity: str = "latency_s") -> Table:
     """The share of the variance of log latency, or another quantity, that each choice and each pair
     of choices explains, most first."""
-    known = [e for e in understand(*_joined(found)).effects if e.quantity == quantity]
+    if quantity not in NUMBERS:
+        hint = did_you_mean(quantity, NUMBERS) or f"; there are {', '.join(NUMBERS)}"
+        raise InputError(f"there is no quantity {quantity!r}{hint}")
+    whole = together(found)
+    effects = understand(whole.frame, whole.rounds).effects
+    known = [e for e in effects if e.quantity == quantity]
     rows = [
         [e.scope or "all stacks", " × ".join(e.factors), _percent(e.share), _interval(e)]
         for e in sorted(known, key=lambda e: (e.scope, -e.share))
@@ -57,12 +66,8 @@ def _percent(share: float) -> str:
 def flips(found: Sequence[StudyResults], most: str = "20") -> Table:
     """The changes of the best choice where only one other choice changes, those that cost most
     first."""
-    known = understand(*_joined(found)).flips
-    rows = [[flip.sentence] for flip in known[: int(most)]]
+    shown, whole = whole_number("most", most), together(found)
+    known = understand(whole.frame, whole.rounds).flips
+    rows = [[flip.sentence] for flip in known[:shown]]
     more = len(known) - len(rows)
     return Table(["Flip"], rows, notes=[f"And {more} more." if more > 0 else ""])
-
-
-def _joined(found: Sequence[StudyResults]) -> tuple[pd.DataFrame, dict[str, NDArray[np.float64]]]:
-    frame = pd.concat([each.frame for each in found], ignore_index=True)
-    return frame, {key: r for each in found for key, r in each.rounds.items()}

@@ -9,18 +9,13 @@ import pandas as pd
 
 from dlas.analysis.speedup import NONE, promised_and_measured
 from dlas.report.quantities import ABSENT, QUANTITIES, number, times
-from dlas.report.rows import at, measured, ready, word
+from dlas.report.rows import at, measured, word
+from dlas.report.tables.stacks import by_system, stacks_of
 from dlas.report.tables.table import Table
 from dlas.store.archive import StudyResults
 
 LATENCY = QUANTITIES["latency_s"]
 _TUNINGS = ("untuned", "template", "auto")
-
-
-def stacks_of(found: Sequence[StudyResults], threads: str = "") -> pd.DataFrame:
-    """The stacks of all studies, ready for people; of this many threads, where that is said."""
-    frame = ready(pd.concat([each.frame for each in found], ignore_index=True))
-    return frame[frame["threads"] == float(threads)] if threads else frame
 
 
 def latency(found: Sequence[StudyResults], software: str = "tvm", threads: str = "1") -> Table:
@@ -104,19 +99,12 @@ def _shown(row: pd.Series | None) -> str:
 def threads(found: Sequence[StudyResults], compression: str = NONE) -> Table:
     """Of each network and system: one thread's latency over two threads', the fastest of each."""
     frame = measured(stacks_of(found))
-    frame = frame[frame["compression"] == compression]
-    systems = list(dict.fromkeys(frame["software"]))
-    rows = []
-    for network, group in frame.groupby("network", sort=False):
-        row = [str(network)]
-        for system in systems:
-            own = group[group["software"] == system]
-            one, two = (_least(own[own["threads"] == n]) for n in (1, 2))
-            if one is None or two is None:
-                row.append(ABSENT)
-            else:
-                row.append(times(one["latency_s"] / two["latency_s"]))
-        rows.append(row)
+
+    def gain(own: pd.DataFrame) -> str:
+        one, two = (own[own["threads"] == n]["latency_s"].min() for n in (1, 2))
+        return times(one / two) if pd.notna(one / two) else ABSENT
+
+    systems, rows = by_system(frame[frame["compression"] == compression], ["network"], gain)
     return Table(["Network", *systems], rows)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from dlas.report.quantities import count
 from dlas.report.rows import STATUS_WORDS, absences, ready
 from dlas.report.tables.table import Table
-from dlas.store.archive import StudyResults
+from dlas.store.archive import StudyResults, joined
 
 
 def studies(found: Sequence[StudyResults]) -> Table:
@@ -28,7 +28,7 @@ def studies(found: Sequence[StudyResults]) -> Table:
 
 def holes(found: Sequence[StudyResults]) -> Table:
     """Every stack without a number, gathered by the sentence that says why."""
-    frame = ready(pd.concat([each.frame for each in found], ignore_index=True))
+    frame = ready(joined(found).frame)
     rows = [
         [
             absence["word"],

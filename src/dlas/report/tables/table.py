@@ -17,11 +17,11 @@ class Table:
     notes: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """Without a final line break. Bars in cells are escaped."""
+        """Without a final line break. Bars in cells are escaped; no rows and no notes say so."""
         rule = ["---" if i < self.texts else "---:" for i in range(len(self.headings))]
         lines = [_line(self.headings), _line(rule), *map(_line, self.rows)] if self.rows else []
         notes = [note for note in self.notes if note]
-        return "\n\n".join(["\n".join(lines), *notes] if lines else notes)
+        return "\n\n".join(["\n".join(lines), *notes] if lines else notes) or "No such stacks."
 
 
 def _line(cells: Sequence[str]) -> str:
