@@ -26,8 +26,10 @@ WORDS = ("always", "generally", "sometimes", "rarely", "never")
 Draw = Callable[[np.random.Generator], pd.DataFrame]
 
 
-def rates(tests: Sequence[dict[str, Any]], draw: Draw) -> list[int]:
-    """In how many draws each test said anything but "undecided"."""
+def rates(
+    tests: Sequence[dict[str, Any]], draw: Draw, wrong: Sequence[str] = ("holds", "contradicted")
+) -> list[int]:
+    """In how many draws each test said what is wrong: anything but "undecided"."""
     shared = {"title": "One", "statement": "It is so.", "reading": "As it says."}
     tables = [{**shared, "id": f"own.{n}", "test": [test]} for n, test in enumerate(tests)]
     claims = parse_claims({"source": {"paper": "Ours"}, "claim": tables})
@@ -35,7 +37,7 @@ def rates(tests: Sequence[dict[str, Any]], draw: Draw) -> list[int]:
     for seed in range(DRAWS):
         verdicts = judge(claims, draw(np.random.default_rng(seed)))
         assert all(verdict.verdict != "not testable here" for verdict in verdicts)
-        found = [n + (v.verdict != "undecided") for n, v in zip(found, verdicts, strict=True)]
+        found = [n + (v.verdict in wrong) for n, v in zip(found, verdicts, strict=True)]
     return found
 
 
@@ -155,6 +157,50 @@ def test_a_correlation_at_its_bound(bound: dict[str, float]) -> None:
         "about": "networks like these",
     }  # fmt: skip
     assert rate(test, draw) <= MOST
+
+
+@pytest.mark.parametrize("count, gap", [(4, 0.001), (7, 0.001), (7, 0.004), (12, 0.004)])
+@pytest.mark.parametrize("order, bound", [(1, {"below": 0.7}), (-1, {"above": -0.7})])
+def test_noise_does_not_hide_that_two_quantities_go_together(
+    count: int, gap: float, order: int, bound: dict[str, float]
+) -> None:
+    """Accuracies rise with size, by less than 1,000 images tell."""
+
+    def draw(noise: np.random.Generator) -> pd.DataFrame:
+        def accuracy(row: Any) -> float:
+            return float(noise.binomial(1000, 0.9 + order * gap * int(row["network"][1:])) / 1000)
+
+        return grid(accuracy=accuracy, networks={f"n{i}": 1e6 * (i + 1) for i in range(count)},
+                    primitive=("gemm",), tuning=("untuned",), compression=("none",),
+                    ).assign(test_images=1000)  # fmt: skip
+
+    test = {"kind": "correlation", "of": ["parameters", "accuracy"], **bound}
+    assert rates([test], draw, wrong=["holds"])[0] <= MOST
+
+
+@pytest.mark.parametrize("bound", [{"below": 0.5}, {"above": 0.5}])
+def test_a_correlation_of_these_networks_at_its_bound(bound: dict[str, float]) -> None:
+    seconds = {"n1": 1.02, "n2": 1.06, "n3": 1.00, "n4": 1.04, "n5": 1.08}
+    true = grid(
+        times(network=seconds), networks={name: 1e6 * int(name[1]) for name in seconds}, width=0.03,
+        primitive=("gemm",), tuning=("untuned",), compression=("none",),
+    )  # fmt: skip
+    assert pd.Series(seconds.values()).corr(pd.Series(range(5)), "spearman") == pytest.approx(0.5)
+    test = {"kind": "correlation", "of": ["parameters", "latency_s"], **bound}
+    assert rate(test, lambda noise: blurred(true, noise)) <= MOST
+
+
+@pytest.mark.parametrize("bound", [{"at_least": 90.0}, {"at_most": 90.0}])
+def test_a_mean_accuracy_over_the_same_images(bound: dict[str, float]) -> None:
+    """What is hard for one network is hard for all."""
+
+    def draw(noise: np.random.Generator) -> pd.DataFrame:
+        labelled = float(noise.binomial(IMAGES, 0.9)) / IMAGES
+        return grid(accuracy=lambda row: labelled, networks=NETWORKS, primitive=("gemm",),
+                    tuning=("untuned",), compression=("none",))  # fmt: skip
+
+    test = {"kind": "average", "choice": {"compression": "none"}, "column": "accuracy", **bound}
+    assert rate(test, draw) <= 2 * MOST  # by the exact interval: about 5 are expected
 
 
 @pytest.mark.parametrize("count", [3, 8])

@@ -12,6 +12,7 @@ from claims_frames import ARM, CPU, IMAGENET, grid, times
 from claims_worlds import paper_world
 
 from dlas.analysis.claims import judge, published
+from dlas.analysis.claims.claim import parse_claims
 from dlas.store.schema import RESULTS
 from dlas.testing.results import made_up_results
 
@@ -61,6 +62,15 @@ def test_machines_are_judged_one_by_one() -> None:
 def test_a_machine_that_cannot_test_it_is_silent_where_another_can() -> None:
     frame = pd.concat([grid(times(primitive=FASTEST)), grid(machine="AGX Xavier GPU")])
     assert [v.machine for v in judge(VII, frame)] == [CPU]
+
+
+def test_what_is_missing_names_all_that_was_asked_of_a_column() -> None:
+    test = {"kind": "faster", "where": {"primitive": ["direct", "gemm"]},
+            "choice": {"primitive": "spatial_pack"}, "than": [{"primitive": "gemm"}]}  # fmt: skip
+    claim = {"id": "own.one", "title": "T", "statement": "S", "reading": "R", "test": [test]}
+    found = judge(parse_claims({"source": {"paper": "P"}, "claim": [claim]}), grid())[0]
+    asked = "primitive = direct or gemm and primitive = spatial_pack"
+    assert found.missing == (f"No stack has {asked}: add such stacks to the study.",)
 
 
 def test_parts_about_several_devices_are_judged_together() -> None:

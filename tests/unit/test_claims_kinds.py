@@ -296,6 +296,18 @@ def test_a_part_that_fails_decides_and_without_one_a_part_that_cannot_be_tested(
     assert verdict(frame, good, absent, bad).verdict == CONTRADICTED
 
 
+def test_parts_of_a_correlation_share_the_chance() -> None:
+    """What is sure enough alone is not as one of many parts, and the 95 % interval stays."""
+    apart = 1.017  # 95 % intervals, ends 0.8 % off, do not touch
+    seconds = {"vgg16": 1.0, "resnet18": 1 / apart, "mobilenetv2": apart**-2}
+    frame = grid(times(network=seconds), primitive=("gemm",), tuning=("untuned",),
+                 compression=("none",), width=0.008)  # fmt: skip
+    against = {"kind": "correlation", "of": ["parameters", "latency_s"], "above": 0.7}
+    alone, shared = verdict(frame, against), verdict(frame, *[against] * 100)
+    assert (alone.verdict, shared.verdict) == (HOLDS, UNDECIDED)
+    assert alone.numbers[0] == shared.numbers[0]
+
+
 @pytest.mark.parametrize("kind", ["faster", "promise", "differs"])
 def test_a_choice_is_not_its_own_rival(kind: str) -> None:
     frame = grid(times(compression={"int8": 0.01}))

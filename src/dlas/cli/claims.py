@@ -145,10 +145,8 @@ def _print(console: Console, verdict: Verdict, numbers: bool) -> None:
 def _number(number: Number) -> Any:
     from rich.text import Text
 
-    from dlas.analysis.claims.kinds.counted import shown
-
     keys = f"  {_keys(number.keys)}" if number.keys else ""
-    return Text.assemble("· ", f"{number.label}: ", (shown(number), "bold"), (keys, "dim"))
+    return Text.assemble("· ", f"{number.label}: ", (number.shown, "bold"), (keys, "dim"))
 
 
 def _keys(keys: Sequence[str]) -> str:

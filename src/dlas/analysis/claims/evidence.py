@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dlas.analysis.claims.verdict import CONTRADICTED, HOLDS, NOT_TESTABLE, UNDECIDED, Word
+from dlas.analysis.claims.verdict import CONTRADICTED, HOLDS, NOT_TESTABLE, UNDECIDED, Word, word
 from dlas.analysis.intervals import Z_95
 
 #: Chance of each of the two wrong words, "holds" and "contradicted", where nothing is so.
@@ -88,11 +88,8 @@ def decide(
         "never": n,
     }[how_often]
     pro, contra = (false, true) if how_often in ("rarely", "never") else (true, false)
-    if conjunction(pro, needed) <= alpha:
-        return Decision(HOLDS, *certain, needed)
-    if conjunction(contra, n - needed + 1) <= alpha:
-        return Decision(CONTRADICTED, *certain, needed)
-    return Decision(UNDECIDED, *certain, needed)
+    so, not_so = conjunction(pro, needed) <= alpha, conjunction(contra, n - needed + 1) <= alpha
+    return Decision(word(so, not_so), *certain, needed)
 
 
 def conjunction(chances: Sequence[float], least: int) -> float:
@@ -103,10 +100,8 @@ def conjunction(chances: Sequence[float], least: int) -> float:
 def all_of(words: Sequence[Word]) -> Word:
     """The verdict on statements joined by "and": one that is false decides, whatever the others
     are; else one that cannot be tested does, since the whole then cannot either."""
-    for word in (CONTRADICTED, NOT_TESTABLE, UNDECIDED):
-        if word in words:
-            return word
-    return HOLDS
+    order = (CONTRADICTED, NOT_TESTABLE, UNDECIDED, HOLDS)
+    return min(words, key=order.index)
 
 
 def _tail(z: float) -> float:

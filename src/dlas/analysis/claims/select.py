@@ -84,9 +84,9 @@ def level_test(value: Value) -> Callable[[str | float], bool]:
 
 
 def words(*selectors: Mapping[str, Value]) -> str:
-    """``compression = weight_pruning and tuning = auto or template``."""
+    """``compression = weight_pruning and tuning = auto or template``: what all of them ask."""
     parts = []
-    for column, value in {k: v for s in selectors for k, v in s.items()}.items():
+    for column, value in dict.fromkeys(item for s in selectors for item in s.items()):
         choices = value if isinstance(value, tuple) else (value,)
         text = " or ".join(_LEVELS.get(str(choice), str(choice)) for choice in choices)
         compared = isinstance(choices[0], str) and _COMPARISON.match(choices[0])
@@ -96,9 +96,9 @@ def words(*selectors: Mapping[str, Value]) -> str:
     return " and ".join(parts) or "any choices"
 
 
-def short(*selectors: Mapping[str, Value]) -> str:
+def short(selector: Mapping[str, Value]) -> str:
     """The choices alone, as a sentence names a contender: ``weight_pruning with gemm``."""
-    chosen = {column: value for selector in selectors for column, value in selector.items()}
+    chosen = dict(selector)
     if chosen.get("compression") == "none" and chosen.get("format") == "dense":
         del chosen["format"]
     return " with ".join(_brief(column, value) for column, value in chosen.items()) or "any stack"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +19,11 @@ NOT_TESTABLE: Word = "not testable here"
 NAN = float("nan")
 
 
+def word(so: bool, not_so: bool) -> Word:
+    """By whether it is so beyond doubt, and whether it is not."""
+    return HOLDS if so else CONTRADICTED if not_so else UNDECIDED
+
+
 @dataclass(frozen=True)
 class Number:
     """``value`` with a 95 % interval in ``unit``; NaN ends where there is none. ``keys``: the
@@ -29,6 +36,16 @@ class Number:
     unit: str = ""
     keys: tuple[str, ...] = ()
 
+    @property
+    def shown(self) -> str:
+        """``1.31× [1.20, 1.44]``, ``40 %``, ``1.8 points``."""
+        form = "{:.0%}" if self.unit == "share" else "{:.3g}"
+        unit = {"share": "", "×": "×"}.get(self.unit, f" {self.unit}")
+        text = f"{form.format(self.value)}{unit}".rstrip()
+        if math.isnan(self.low) or math.isnan(self.high) or self.low == self.high:
+            return text
+        return f"{text} [{form.format(self.low)}, {form.format(self.high)}]"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -38,6 +55,11 @@ class Finding:
     sentence: str
     numbers: tuple[Number, ...] = ()
     missing: tuple[str, ...] = ()
+
+    @classmethod
+    def untestable(cls, missing: Sequence[str], sentence: str = "") -> Finding:
+        """``missing``: one or more; the first says why, unless there is a sentence."""
+        return cls(NOT_TESTABLE, sentence or missing[0], missing=tuple(missing))
 
     @property
     def testable(self) -> bool:

@@ -10,20 +10,14 @@ import numpy as np
 from dlas.analysis.claims.cells import Cells
 from dlas.analysis.claims.evidence import ALPHA, Effect
 from dlas.analysis.claims.kinds.base import Test
-from dlas.analysis.claims.kinds.counted import shown
 from dlas.analysis.claims.quantity import Measures, measures
 from dlas.analysis.claims.select import Selector, short
 from dlas.analysis.claims.settings import why_none
-from dlas.analysis.claims.verdict import (
-    CONTRADICTED,
-    HOLDS,
-    NOT_TESTABLE,
-    UNDECIDED,
-    Finding,
-    Number,
-    Word,
-)
+from dlas.analysis.claims.verdict import Finding, Number, Word, word
 from dlas.errors import SpecError
+
+#: What all networks have by the same images, so that their errors are alike.
+_OF_SAME_IMAGES = ("accuracy", "baseline_accuracy")
 
 
 class Average(Test, frozen=True, kw_only=True):
@@ -62,18 +56,18 @@ class Average(Test, frozen=True, kw_only=True):
         other = None if self.than is None else self._means(found, self.than)
         if not mine or other == {}:
             sides = {field: (selector,) for field, selector in self.selectors()}
-            missing = why_none(found, self.where, sides)
-            return Finding(NOT_TESTABLE, missing[0], missing=missing)
+            return Finding.untestable(why_none(found, self.where, sides))
         few = self.too_few(set(mine)) or (self.too_few(set(other)) if other else None)
         if few:
             return few
-        mean = _mean(mine)
+        alike = self.column in _OF_SAME_IMAGES
+        mean = _mean(mine, alike)
         unit = found.quantity.unit
         label = f"mean {self.column} of {short(self.choice)}"
         numbers = [_number(label, mean, unit, _keys(mine))]
         low, high = self.at_least, self.at_most
         if other:
-            rival = _mean(other)
+            rival = _mean(other, alike)
             label = f"mean {self.column} of {short(self.than or {})}"
             numbers.append(_number(label, rival, unit, _keys(other)))
             down = math.hypot(mean.value - mean.low, rival.high - rival.value)
@@ -86,7 +80,7 @@ class Average(Test, frozen=True, kw_only=True):
             for word, bound in (("at least", self.at_least), ("at most", self.at_most))
             if bound is not None
         )
-        text = "; ".join(f"{number.label} over networks: {shown(number)}" for number in numbers)
+        text = "; ".join(f"{number.label} over networks: {number.shown}" for number in numbers)
         text += f"; asked is {asked} {unit}".rstrip() if asked else "; asked is that it be more"
         return Finding(
             _within(mean, low, high, alpha), f"{text[0].upper()}{text[1:]}.", (*numbers, *details)
@@ -110,11 +104,13 @@ class Average(Test, frozen=True, kw_only=True):
         return means
 
 
-def _mean(of: dict[str, tuple[Effect, tuple[str, ...]]]) -> Effect:
+def _mean(of: dict[str, tuple[Effect, tuple[str, ...]]], alike: bool) -> Effect:
+    """Errors that are ``alike`` do not cancel in a mean; others add as squares."""
     effects = [effect for effect, _ in of.values()]
     value = sum(e.value for e in effects) / len(effects)
-    down = math.hypot(*(e.value - e.low for e in effects)) / len(effects)
-    up = math.hypot(*(e.high - e.value for e in effects)) / len(effects)
+    added = math.fsum if alike else lambda errors: math.hypot(*errors)
+    down = added([e.value - e.low for e in effects]) / len(effects)
+    up = added([e.high - e.value for e in effects]) / len(effects)
     return Effect(value, value - down, value + up)
 
 
@@ -126,11 +122,9 @@ def _within(mean: Effect, low: float | None, high: float | None, alpha: float) -
     """In the bounds only if surely above the lower and surely below the upper one."""
     above = 0.0 if low is None else mean.chance_above(low)
     below = 0.0 if high is None else mean.chance_at_most(high)
-    if max(above, below) <= alpha:
-        return HOLDS
     under = 1.0 if low is None else mean.chance_at_most(low)
     over = 1.0 if high is None else mean.chance_above(high)
-    return CONTRADICTED if min(under, over) <= alpha else UNDECIDED
+    return word(max(above, below) <= alpha, min(under, over) <= alpha)
 
 
 def _number(label: str, effect: Effect, unit: str, keys: tuple[str, ...] = ()) -> Number:

@@ -11,7 +11,7 @@ from dlas.analysis.claims.cells import Cells
 from dlas.analysis.claims.evidence import ALPHA
 from dlas.analysis.claims.quantity import QUANTITIES
 from dlas.analysis.claims.select import Selector, check
-from dlas.analysis.claims.verdict import NOT_TESTABLE, Finding
+from dlas.analysis.claims.verdict import Finding
 from dlas.errors import SpecError
 from dlas.layer import did_you_mean
 
@@ -68,8 +68,7 @@ class Test(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             return None
         named = ", ".join(sorted(networks))
         count = f"{len(networks)} network" + "s" * (len(networks) != 1)
-        return Finding(
-            NOT_TESTABLE,
-            f"Only {count} ({named}), and the claim is about several.",
-            missing=(f"It needs {self.networks} networks: add others than {named} to the study.",),
+        missing = f"It needs {self.networks} networks: add others than {named} to the study."
+        return Finding.untestable(
+            [missing], f"Only {count} ({named}), and the claim is about several."
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,26 +15,18 @@ from numpy.typing import NDArray
 from dlas.analysis.claims.cells import MATCHED, Cells
 from dlas.analysis.claims.evidence import ALPHA
 from dlas.analysis.claims.kinds.base import Test
-from dlas.analysis.claims.kinds.counted import shown
 from dlas.analysis.claims.quantity import Measures, measures
 from dlas.analysis.claims.settings import why_none
-from dlas.analysis.claims.verdict import (
-    CONTRADICTED,
-    HOLDS,
-    NAN,
-    NOT_TESTABLE,
-    UNDECIDED,
-    Finding,
-    Number,
-    Word,
-)
-from dlas.analysis.intervals import Z_95
+from dlas.analysis.claims.verdict import NAN, Finding, Number, Word, word
+from dlas.analysis.intervals import Z_95, fisher
 from dlas.errors import SpecError
 from dlas.layer import did_you_mean
 
-_DRAWS = 400
 _FEWEST = 3  # networks in a group, without which a rank correlation is nearly arbitrary
-_PAIR = 2
+#: Pairs that share the chance. Of four networks each of six can mislead; of more, none alone does.
+_MISLEADING = 6
+
+Floats = NDArray[np.float64]
 
 
 class Correlation(Test, frozen=True, kw_only=True):
@@ -40,10 +34,10 @@ class Correlation(Test, frozen=True, kw_only=True):
 
     Computed within every group of equal ``within`` (accuracies of two data sets do not compare)
     and averaged over the groups with three networks or more, weighted by their number. About
-    "these networks", what is unsure is the measurement: every number is redrawn within its
-    interval. About "networks like these" the interval is Fisher's, with Bonett and Wright's
-    standard error (Psychometrika 65, 2000), and counts networks, not stacks, since those of one
-    network hang together."""
+    "these networks", what is unsure is the measurement: the ends are the least and the most with
+    every pair of numbers that is not surely apart in either order. (Redrawing numbers would add
+    noise to noise, which hides a correlation.) About "networks like these" the interval is
+    Fisher's, and counts networks, not stacks, since those of one network hang together."""
 
     kind = "correlation"
 
@@ -74,27 +68,30 @@ class Correlation(Test, frozen=True, kw_only=True):
         taken = cells.mask(self.where) & pair[0].known & pair[1].known
         if not taken.any():
             missing = [s for one in pair for s in why_none(one, self.where, {"all": ()})]
-            return Finding(NOT_TESTABLE, missing[0], missing=tuple(dict.fromkeys(missing)))
-        groups = self._groups(cells, taken)
-        weights = [len({cells.subjects[row] for row in group}) for group in groups]
-        networks = {cells.subjects[row] for group in groups for row in group}
-        if not groups:
+            return Finding.untestable(list(dict.fromkeys(missing)))
+        rows = self._groups(cells, taken)
+        weights = [len({cells.subjects[row] for row in group}) for group in rows]
+        networks = {cells.subjects[row] for group in rows for row in group}
+        if not rows:
             inside = f" of one {' and '.join(self.within)}" * bool(self.within)
             text = f"No {_FEWEST} networks{inside} were measured in both {' and '.join(self.of)}."
-            return Finding(NOT_TESTABLE, text, missing=(f"{text} Add networks to the study.",))
+            return Finding.untestable([f"{text} Add networks to the study."], text)
         few = self.too_few(networks)
         if few:
             return few
-        rho = float(_correlation(pair[0].value[None], pair[1].value[None], groups, weights)[0])
+        groups = [_Group(pair, group) for group in rows]
+        rho = _mean([group.rho for group in groups], weights)
         if math.isnan(rho):
             text = f"One of {' and '.join(self.of)} is the same for all of these stacks."
-            return Finding(NOT_TESTABLE, text, missing=(f"{text} Add networks that differ in it.",))
-        here = _redrawn(pair, groups, weights, rho)
-        others = _fisher(rho, len(networks), len(groups))
-        low, high = here if self.about == "these networks" else others
-        stacks = sum(len(group) for group in groups)
+            return Finding.untestable([f"{text} Add networks that differ in it."], text)
+        free = len(networks) - 3 * len(groups)  # a group of n has n − 3 degrees of freedom
+        here, sure = (_ends(groups, weights, chance) for chance in (ALPHA, alpha))
+        others = fisher(rho, free, ranks=True)
+        if self.about == "networks like these":
+            sure = fisher(rho, free, ranks=True, z=NormalDist().inv_cdf(1 - alpha))
+        stacks = sum(len(group) for group in rows)
         counted = f"{stacks} stacks of {len(networks)} networks"
-        keys = tuple(cells.keys[row] for group in groups for row in group)
+        keys = tuple(cells.keys[row] for group in rows for row in group)
         names = f"rank correlation of {self.of[0]} and {self.of[1]}"
         numbers = (
             Number(names, rho, *here, "", keys),
@@ -107,17 +104,15 @@ class Correlation(Test, frozen=True, kw_only=True):
             if bound != none
         )
         text = (
-            f"The rank correlation of {self.of[0]} and {self.of[1]} is {shown(main)} over {counted}"
+            f"The rank correlation of {self.of[0]} and {self.of[1]} is {main.shown} over {counted}"
         )
-        return Finding(self._word(low, high), f"{text}; asked is {asked}.", numbers)
+        return Finding(self._word(*sure), f"{text}; asked is {asked}.", numbers)
 
     def _word(self, low: float, high: float) -> Word:
-        over = -1.0 if self.above == -1 else self.above
-        if (self.above == -1 or low > over) and (self.below == 1 or high < self.below):
-            return HOLDS
-        if (self.above != -1 and high <= over) or (self.below != 1 and low >= self.below):
-            return CONTRADICTED
-        return UNDECIDED
+        return word(
+            (self.above == -1 or low > self.above) and (self.below == 1 or high < self.below),
+            (self.above != -1 and high <= self.above) or (self.below != 1 and low >= self.below),
+        )
 
     def _groups(self, cells: Cells, taken: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
         known = [cells.levels(column) for column in self.within]
@@ -132,60 +127,70 @@ class Correlation(Test, frozen=True, kw_only=True):
         ]
 
 
-def _redrawn(
-    pair: Sequence[Measures], groups: Sequence[NDArray[np.intp]], weights: Sequence[int], rho: float
-) -> tuple[float, float]:
-    """Ends for these networks: every number redrawn, normal within its interval, on logarithms for
-    ratios. Numbers without an interval make the ends unknown, so they decide nothing."""
-    used = np.concatenate(groups)
-    if any(np.isnan(one.low[used]).any() or np.isnan(one.high[used]).any() for one in pair):
+@dataclass(frozen=True)
+class _Numbers:
+    """The different numbers of a quantity in a group of rows. What is the same for several stacks
+    of a network, such as its accuracy where they compute alike, is one. ``which``: (rows,) numbers.
+    ``times``: (n,) rows each has. ``apart``: (n, n) differences, on logarithms for ratios, and
+    ``error``, theirs in standard errors."""
+
+    which: NDArray[np.intp]
+    times: NDArray[np.intp]
+    apart: Floats
+    error: Floats
+
+    @classmethod
+    def of(cls, one: Measures, group: NDArray[np.intp]) -> _Numbers:
+        ends = np.stack([one.value, one.low, one.high])[:, group]
+        if one.quantity.scale == "ratio":
+            ends = np.log(ends)
+        _, network = np.unique([one.cells.subjects[row] for row in group], return_inverse=True)
+        (value, low, high, _), which, times = np.unique(
+            np.vstack([ends, network]), axis=1, return_inverse=True, return_counts=True
+        )
+        apart = value[:, None] - value
+        error = np.hypot((value - low)[:, None], high - value) / Z_95  # of a number over another
+        return cls(which.ravel(), times, apart, np.where(apart > 0, error, error.T))
+
+    def ranks(self, toward: Floats | None = None, z: float = 0.0) -> Floats:
+        """(rows,) ranks about their mean; pairs less than ``z`` errors apart may be in either order
+        and are in that of ``toward`` (rows,)."""
+        order = np.sign(self.apart)
+        if toward is not None:
+            place = np.bincount(self.which, toward) / self.times
+            free = np.abs(self.apart) < z * self.error
+            order = np.where(free, np.sign(place[:, None] - place), order)
+        return np.asarray((order @ self.times / 2)[self.which])
+
+
+class _Group:
+    def __init__(self, pair: Sequence[Measures], rows: NDArray[np.intp]) -> None:
+        self._x, self._y = (_Numbers.of(one, rows) for one in pair)
+        self._ranks = x, y = self._x.ranks(), self._y.ranks()
+        self._norm = math.sqrt((x @ x) * (y @ y))
+        self.unsure = any(np.isnan(one.error).any() for one in (self._x, self._y))
+        self.rho = float(x @ y) / self._norm if self._norm > 0 else NAN
+
+    def end(self, sign: int, z: float) -> float:
+        """The most (for a sign of −1, the least) that the correlation can be."""
+        if self.unsure or math.isnan(self.rho):
+            return NAN
+        y = self._y.ranks(sign * self._ranks[0], z)
+        x = self._x.ranks(sign * y, z)
+        return max(-1.0, min(1.0, float(x @ y) / self._norm))
+
+
+def _ends(groups: Sequence[_Group], weights: Sequence[int], alpha: float) -> tuple[float, float]:
+    """The least and the most that the mean correlation can be. Numbers without an interval make
+    them unknown, so they decide nothing."""
+    if any(group.unsure for group in groups):
         return NAN, NAN
-    generator = np.random.default_rng(0)
-    x, y = (_draw(one, generator) for one in pair)
-    drawn = _correlation(x, y, groups, weights)
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return min(float(low), rho), max(float(high), rho)
+    z = NormalDist().inv_cdf(1 - alpha / _MISLEADING)
+    low, high = (_mean([group.end(sign, z) for group in groups], weights) for sign in (-1, 1))
+    return low, high
 
 
-def _draw(one: Measures, generator: np.random.Generator) -> NDArray[np.float64]:
-    """(draws, rows). Equal numbers with equal intervals are one number, such as the accuracy of a
-    network in stacks that compute alike: they are redrawn together."""
-    together = np.column_stack([one.value, one.low, one.high])
-    _, which = np.unique(together, axis=0, return_inverse=True)
-    errors = generator.standard_normal((_DRAWS, len(which)))[:, which.ravel()]
-    if one.quantity.scale == "difference":
-        return np.asarray(one.value + errors * (one.high - one.low) / (_PAIR * Z_95))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.log(one.high / one.low) / (_PAIR * Z_95)
-    return np.asarray(one.value * np.exp(errors * spread))
-
-
-def _correlation(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    groups: Sequence[NDArray[np.intp]],
-    weights: Sequence[int],
-) -> NDArray[np.float64]:
-    """(draws,) of (draws, rows) each: the groups' mean rank correlation, NaN where none varies."""
-    import pandas as pd
-
-    total, weight = np.zeros(len(x)), np.zeros(len(x))
-    for group, networks in zip(groups, weights, strict=True):
-        ranks = [pd.DataFrame(one[:, group]).rank(axis=1).to_numpy() for one in (x, y)]
-        a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
-        norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-        varies = norm > 0
-        rho = np.divide((a * b).sum(axis=1), norm, out=np.zeros(len(x)), where=varies)
-        total += networks * rho
-        weight += networks * varies
-    return np.where(weight > 0, total / np.maximum(weight, 1), NAN)
-
-
-def _fisher(rho: float, networks: int, groups: int) -> tuple[float, float]:
-    """A group of n networks has n − 3 degrees of freedom; there are none for three."""
-    free = networks - 3 * groups
-    if free <= 0:
-        return NAN, NAN
-    half = Z_95 * math.sqrt((1 + rho**2 / 2) / free)
-    z = math.atanh(min(max(rho, -1 + 1e-12), 1 - 1e-12))
-    return math.tanh(z - half), math.tanh(z + half)
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    """Of those that are known."""
+    known = [(v, w) for v, w in zip(values, weights, strict=True) if not math.isnan(v)]
+    return sum(v * w for v, w in known) / sum(w for _, w in known) if known else NAN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,23 +12,14 @@ import numpy as np
 from dlas.analysis.claims.cells import MATCHED, Cells
 from dlas.analysis.claims.evidence import ALPHA, Decision, Effect, HowOften, decide
 from dlas.analysis.claims.kinds.base import Test
+from dlas.analysis.claims.kinds.share import THRESHOLDS, Share
 from dlas.analysis.claims.quantity import QUANTITIES, Measures, measures
 from dlas.analysis.claims.settings import Matching, Setting, Sides, names_of, settings, why_none
-from dlas.analysis.claims.verdict import (
-    CONTRADICTED,
-    HOLDS,
-    NAN,
-    NOT_TESTABLE,
-    UNDECIDED,
-    Finding,
-    Number,
-)
+from dlas.analysis.claims.verdict import NAN, Finding, Number
 from dlas.errors import SpecError
 from dlas.layer import did_you_mean
 
 _DRAWS = 2000
-#: The threshold of "generally" and "rarely", for a share of networks.
-_SHARE = {"generally": 0.5, "rarely": 0.25}
 _ASKED = {
     "always": "all",
     "generally": "more than half",
@@ -80,8 +71,8 @@ class Counted(Test, frozen=True, kw_only=True):
                 if column not in MATCHED:
                     hint = did_you_mean(column, MATCHED)
                     raise SpecError(f"{path}.{field}", f"{column!r} is not a column{hint}")
-        if self.about == "networks like these" and self.how_often not in _SHARE:
-            words = " or ".join(_SHARE)
+        if self.about == "networks like these" and self.how_often not in THRESHOLDS:
+            words = " or ".join(THRESHOLDS)
             raise SpecError(f"{path}.how_often", f"of networks like these only {words} is tested")
 
     @property
@@ -108,16 +99,15 @@ class Counted(Test, frozen=True, kw_only=True):
         matching = Matching(self.best_over, self.for_each)
         there = settings(found, self.where, sides, matching)
         if not there:
-            missing = why_none(found, self.where, sides)
-            return Finding(NOT_TESTABLE, missing[0], missing=missing)
+            return Finding.untestable(why_none(found, self.where, sides))
         few = self.too_few({setting.network for setting in there})
         if few:
             return few
         weighed = [self.weigh(found, setting) for setting in there]
         decision = decide([each.chances for each in weighed], self.how_often, alpha)
-        share = _networks(there, weighed)
+        share = Share.of((s.network, each.looks) for s, each in zip(there, weighed, strict=True))
         if self.about == "networks like these":
-            decision = _among_others(share, decision, self.how_often, alpha)
+            decision = replace(decision, verdict=share.among_others(self.how_often, alpha))
         numbers = (self._count(found, there, weighed), *self._means(found, there, weighed))
         return Finding(
             decision.verdict,
@@ -147,7 +137,7 @@ class Counted(Test, frozen=True, kw_only=True):
             text += f" ({', '.join(f'{count} {word}' for word, count in sure.items() if count)})"
             text += f"; asked is {_ASKED[self.how_often]}"
         for mean in means:
-            text += f". {mean.label[0].upper()}{mean.label[1:]}: {shown(mean)}"
+            text += f". {mean.label[0].upper()}{mean.label[1:]}: {mean.shown}"
         return f"{text}."
 
     def _count(
@@ -188,56 +178,5 @@ class Counted(Test, frozen=True, kw_only=True):
             yield Number(name, effect.value, effect.low, effect.high, unit, _keys(found, each.rows))
 
 
-@dataclass(frozen=True)
-class _Share:
-    so: int
-    networks: int
-
-    @property
-    def number(self) -> Number:
-        """With Clopper and Pearson's exact interval."""
-        from scipy.special import betaincinv
-
-        so, rest = self.so, self.networks - self.so
-        low = float(betaincinv(so, rest + 1, 0.025)) if so else 0.0
-        high = float(betaincinv(so + 1, rest, 0.975)) if rest else 1.0
-        label = "networks where it is so in most settings"
-        return Number(label, so / self.networks, low, high, "share")
-
-
-def _networks(there: Sequence[Setting], weighed: Sequence[Weighed]) -> _Share:
-    looks: dict[str, list[bool]] = {}
-    for setting, each in zip(there, weighed, strict=True):
-        looks.setdefault(setting.network, []).append(each.looks)
-    return _Share(sum(2 * sum(some) > len(some) for some in looks.values()), len(looks))
-
-
-def _among_others(share: _Share, decision: Decision, how_often: HowOften, alpha: float) -> Decision:
-    """By the exact binomial test over networks (the sign test where "generally" is asked)."""
-    from scipy.special import bdtr
-
-    threshold = _SHARE[how_often]
-    more = share.so > 0 and 1 - bdtr(share.so - 1, share.networks, threshold) <= alpha
-    less = bdtr(share.so, share.networks, threshold) <= alpha
-    if how_often == "rarely":
-        more, less = less, more
-    word = HOLDS if more else CONTRADICTED if less else UNDECIDED
-    return Decision(word, decision.true, decision.false, decision.needed)
-
-
 def _keys(found: Measures, rows: Sequence[int]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found.cells.keys[row] for row in rows))
-
-
-def shown(number: Number) -> str:
-    """``1.31× [1.20, 1.44]``, ``40 %``, ``1.8 points``."""
-    if number.unit == "share":
-        text = f"{number.value:.0%}"
-    elif number.unit == "×":
-        text = f"{number.value:.3g}×"
-    else:
-        text = f"{number.value:.3g} {number.unit}".rstrip()
-    if math.isnan(number.low) or math.isnan(number.high) or number.low == number.high:
-        return text
-    form = "{:.0%}" if number.unit == "share" else "{:.3g}"
-    return f"{text} [{form.format(number.low)}, {form.format(number.high)}]"
