@@ -14,6 +14,7 @@ import dlas
 from dlas import api
 from dlas.errors import DlasError, InputError
 from dlas.store.archive import StudyResults, joined, open_archive
+from dlas.store.store import open_store
 from dlas.testing.results import made_up_results
 
 TOML = """
@@ -59,6 +60,16 @@ def test_a_study_without_a_run_reads_the_results_beside_it(place: Path) -> None:
 def test_its_report_has_the_circumstances(place: Path, tmp_path: Path) -> None:
     page = api.write_report(place / "small.parquet", tmp_path / "store").read_text()
     assert "A small one" in page
+
+
+def test_circumstances_ask_for_the_last_measurements_alone(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(place / "store")
+    keys = list(api.study_results("small", store).samples)
+    monkeypatch.setattr(store.results, "observations", None)
+    info = api.study_info(api.study_results("small", store), store)
+    assert sorted(info.warmups_s) == sorted(keys)
 
 
 def test_without_results_a_sentence(place: Path, tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from dlas.bench import analysis
 from dlas.bench.analysis import STUDY, fill, fill_many
-from dlas.cli.bench_analysis import query_steps
+from dlas.cli.bench_analysis import Step, Steps, query_steps
+from dlas.hardware import memory
 from dlas.stack import Stack
 from dlas.store.frame import results_frame
 from dlas.store.results import Results
@@ -64,4 +66,13 @@ def test_every_query_is_timed(small: Study, results: Results, tmp_path: Path) ->
     steps = query_steps(tmp_path, f"{STUDY}-0")
     names = [step.name for step in steps]
     assert len(set(names)) == len(names) > 15
-    assert all(step.seconds >= 0 and step.peak_bytes >= 0 for step in steps)
+
+
+def test_a_step_is_what_its_work_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = {"perf_counter": iter([10.0, 13.0]), "process_time": iter([4.0, 4.5])}
+    for clock, moments in clocks.items():
+        monkeypatch.setattr(time, clock, moments.__next__)
+    monkeypatch.setattr(memory, "peak_bytes", lambda: 7)
+    steps = Steps()
+    assert steps.take("work", lambda: "done") == "done"
+    assert steps == [Step("work", 3.0, 0.5, 7)]

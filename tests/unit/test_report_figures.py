@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from dlas.analysis.interactions import Understanding, understand
 from dlas.errors import DlasError, StoreError
-from dlas.report.figures import write_figures
+from dlas.report.figures import COLOURS, write_figures
 from dlas.store.archive import StudyResults, save_archive
 from dlas.testing.results import made_up_info, made_up_results
 
@@ -44,6 +44,18 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     frame = made_up_results().iloc[:10]
     first, second = (write_figures(frame, Understanding(), tmp_path / name) for name in "ab")
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def test_no_two_engines_share_a_colour(tmp_path: Path) -> None:
+    frame = made_up_results()
+    many = [
+        frame.assign(system=frame["system"] + f"(threads={n})", key=f"{n}" + frame["key"])
+        for n in range(5)
+    ]
+    for several, kinds in ((many[:1], 5), (many, 3)):  # engines; pytorch, onnxruntime and tvm
+        write_figures(pd.concat(several), Understanding(), tmp_path)
+        drawn = (tmp_path / "accuracy-latency.svg").read_text()
+        assert sum(f"fill: {colour}" in drawn for colour in COLOURS) == kinds
 
 
 def test_machines_have_figures_of_their_own(tmp_path: Path) -> None:

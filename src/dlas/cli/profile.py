@@ -69,7 +69,7 @@ def _measured(
     from dlas.measure.statistics import median
 
     why = "it was not measured"
-    for measured in store.results.observations([key]).get(key, [])[-1:]:
+    for measured in store.results.last_observations([key]).values():
         rows, why = recorded_profile(measured.record)
         if rows:
             return rows, median(measured.samples_s), f"measured {measured.taken_at}"

@@ -55,7 +55,7 @@ class Watching:
 
         from dlas.study.live import read_state
 
-        state = self._look(time.time())
+        state = self._look()
         if state is None and self._standing is None:
             how = f"; start it with: {self._command}{self._kept}" if self._command else ""
             others = self._store.results.studies()
@@ -67,7 +67,7 @@ class Watching:
             follow(every_s)
         self._end(read_state(self._store.root, self._study), time.time())
 
-    def _look(self, now: float) -> State | None:
+    def _look(self) -> State | None:
         """The run's last word; ``_standing`` follows it, anew for another run."""
         from dlas.errors import StoreError
         from dlas.study.live import read_state
@@ -95,7 +95,7 @@ class Watching:
         from dlas.report.live import view
 
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
-            while (state := self._look(time.time())) and state.is_running(time.time()):
+            while (state := self._look()) and state.is_running(time.time()):
                 shown = view(self._standing, state, time.time()) if self._standing else None
                 live.update(shown or Text(f"{self._study}: planning"), refresh=True)
                 time.sleep(every_s)
@@ -117,7 +117,7 @@ class Watching:
 
         running = True
         while running:
-            state = self._look(time.time())
+            state = self._look()
             running = state is not None and state.is_running(time.time())
             if state is not None and self._standing is not None:
                 for timed in reversed(self._standing.latest(100)):

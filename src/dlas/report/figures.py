@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dlas.analysis.interactions import Understanding
 
 FORMATS = (".svg", ".pdf")
-#: Okabe & Ito (2008), as on the page; beyond eight, another shape tells them apart.
+#: Okabe & Ito (2008), as on the page. Where engines are more, colours are of systems.
 COLOURS = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#1c2126", "#f0e442",
 )  # fmt: skip
@@ -134,9 +134,11 @@ def _logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
 
 
 def _marks(axes: Axes, rows: pd.DataFrame, x: pd.Series, y: pd.Series) -> None:
-    """Colour by system and algorithm, shape by network; those without optimization are rimmed."""
-    engines, models = list(rows["engine"].unique()), list(rows["model"].unique())
-    for (engine, model), own in rows.groupby(["engine", "model"], sort=False):
+    """Colour by system and algorithm, by the kind of system alone where there are too many; shape
+    by network; those without optimization are rimmed."""
+    by = "engine" if rows["engine"].nunique() <= len(COLOURS) else "software"
+    engines, models = list(rows[by].unique()), list(rows["model"].unique())
+    for (engine, model), own in rows.groupby([by, "model"], sort=False):
         plain = own["optimizations"] == NONE
         axes.scatter(
             x[own.index], y[own.index], s=16, marker=SHAPES[models.index(model) % len(SHAPES)],

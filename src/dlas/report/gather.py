@@ -31,7 +31,7 @@ def gather_info(store: Store, study: str) -> ReportInfo:
     keys = [member["key"] for member in members]
     nodes = store.results.nodes(keys)
     leaves = [nodes[key] for key in keys]
-    last = {key: many[-1] for key, many in store.results.observations(keys).items()}
+    last = store.results.last_observations(keys)
     measured = list(last.values())
     with store.results.engine.connect() as connection:
         row = connection.execute(sa.select(studies).where(studies.c.name == study)).one()
