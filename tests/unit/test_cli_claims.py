@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from claims_worlds import paper_world
 from typer.testing import CliRunner, Result
@@ -50,6 +51,27 @@ def test_one_of_them_with_its_numbers(study: Path, tmp_path: Path) -> None:
     assert "dlas.V " not in result.output
     assert "Read as: " in result.output
     assert "· compression ratio: " in result.output
+
+
+def test_a_stack_of_two_studies_keeps_its_own_samples(study: Path, tmp_path: Path) -> None:
+    frame = paper_world("Example Xeon CPU")
+    timed = frame[frame["latency_s"].notna()]
+    own = zip(timed["key"], timed["latency_s"], strict=True)
+    samples = {
+        "first": {key: np.full(40, latency) for key, latency in own},
+        "again": {key: np.linspace(1, 100, 40) for key in timed["key"]},
+    }
+    paths = []
+    for name, taken in samples.items():
+        blocks = dict.fromkeys(taken, [4] * 10)
+        paths.append(tmp_path / f"{name}.parquet")
+        save_archive(StudyResults(name, frame, taken, blocks), paths[-1])
+    alone, both = (
+        json.loads(run(*many, "--all", "--json", store=tmp_path).output)
+        for many in (paths[:1], paths)
+    )
+    assert both["studies"] == ["first", "again"]
+    assert both["verdicts"] == alone["verdicts"]
 
 
 def test_as_json(study: Path, tmp_path: Path) -> None:

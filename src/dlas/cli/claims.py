@@ -57,18 +57,17 @@ def claims(
     numbers and the stacks behind every verdict; --all adds its other facts.
 
     docs/claims.md tells how to write claims of your own."""
-    import pandas as pd
     from rich.console import Console
 
     from dlas.analysis.claims import judge, open_claims, published
+    from dlas.store.archive import joined
     from dlas.store.store import open_store
 
     known = published() if file is None else open_claims(file)
     asked = _chosen(known, only)
     found = _results(studies or [], open_store(store))
-    frame = pd.concat([each.frame for each in found], ignore_index=True)
-    rounds = {key: r for each in found for key, r in each.rounds.items()}
-    verdicts = judge(asked, frame, rounds)
+    whole = joined(found)
+    verdicts = judge(asked, whole.frame, whole.rounds)
     console = Console(soft_wrap=False)
     if json:
         print(_json([each.study for each in found], verdicts))
@@ -76,9 +75,10 @@ def claims(
     in_full = everything or only is not None or file is not None
     shown = [v for v in verdicts if in_full or v.claim.kind == "observation"]
     machines = list(dict.fromkeys(verdict.machine for verdict in verdicts))
-    named = ", ".join(each.study for each in found)
     for machine in machines:
-        console.print(f"{named}, on {machine or 'no machine yet'}", style="bold", markup=False)
+        console.print(
+            f"{whole.study}, on {machine or 'no machine yet'}", style="bold", markup=False
+        )
         for verdict in shown:
             if verdict.machine == machine:
                 _print(console, verdict, numbers=in_full)
