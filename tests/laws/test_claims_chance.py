@@ -17,6 +17,8 @@ from claims_frames import IMAGES, blurred, grid, times
 
 from dlas.analysis.claims import judge
 from dlas.analysis.claims.claim import parse_claims
+from dlas.analysis.claims.evidence import Effect
+from dlas.measure.statistics import ratio_of_rounds
 
 DRAWS = 100
 MOST = 5
@@ -218,7 +220,7 @@ def test_networks_that_differ_either_way(count: int) -> None:
 
 
 def test_samples_taken_side_by_side() -> None:
-    """One pair, compared by its exact 95 % interval alone: about 5 of 100 are expected."""
+    """One pair, compared by its 95 % interval alone: about 5 of 100 are expected."""
     frame = grid(networks={"a": 1e6}, compression=("none",), tuning=("untuned",)).assign(
         group="one"
     )
@@ -231,3 +233,18 @@ def test_samples_taken_side_by_side() -> None:
         samples = {k: drift * np.exp(0.05 * noise.standard_normal(150)) for k in frame["key"]}
         found += judge(claims, frame, samples)[0].verdict != "undecided"
     assert found <= 3 * MOST + 6
+
+
+@pytest.mark.parametrize("rounds", [3, 5, 10, 40])
+def test_few_rounds_make_far_ends_likelier(rounds: int) -> None:
+    """Equal stacks, by chances that many settings would ask for."""
+    noise, chances = np.random.default_rng(rounds), []
+    for _ in range(4000):
+        a, b = np.exp(0.05 * noise.standard_normal((2, rounds)))
+        found = ratio_of_rounds(a, b)
+        assert found.low is not None
+        assert found.high is not None
+        effect = Effect.ratio(found.value, found.low, found.high, degrees=rounds - 1)
+        chances.append(effect.chance_above(1.0))
+    for asked in (0.1, 0.025, 0.005):
+        assert np.mean(np.array(chances) <= asked) <= 1.3 * asked + 0.001

@@ -16,6 +16,7 @@ from typing import Literal
 
 from dlas.analysis.claims.verdict import CONTRADICTED, HOLDS, NOT_TESTABLE, UNDECIDED, Word, word
 from dlas.analysis.intervals import Z_95
+from dlas.measure.statistics import t_factor
 
 #: Chance of each of the two wrong words, "holds" and "contradicted", where nothing is so.
 ALPHA = 0.025
@@ -25,20 +26,23 @@ HowOften = Literal["always", "generally", "sometimes", "rarely", "never"]
 
 @dataclass(frozen=True)
 class Effect:
-    """A ratio (``logarithmic``) or a difference with its 95 % interval; NaN ends where unknown."""
+    """A ratio (``logarithmic``) or a difference with its 95 % interval; NaN ends where unknown.
+    ``degrees`` of freedom are behind the interval; few ones make far ends likelier."""
 
     value: float
     low: float
     high: float
     logarithmic: bool = False
+    degrees: float = math.inf
 
     @classmethod
-    def ratio(cls, value: float, low: float, high: float) -> Effect:
-        return cls(value, low, high, logarithmic=True)
+    def ratio(cls, value: float, low: float, high: float, degrees: float = math.inf) -> Effect:
+        return cls(value, low, high, logarithmic=True, degrees=degrees)
 
     def chance_above(self, bound: float) -> float:
         """The chance of evidence this strong for "above the bound" where it is not above. The
-        error is taken as normal, on the logarithm for ratios, as wide as the interval's near side.
+        error is taken as Student's, on the logarithm for ratios, as wide as the interval's near
+        side.
         Without an interval it is 1; an exact value gives 0 or 1."""
         return self._chance(self._along(self.value, bound), self._along(self.value, self.low))
 
@@ -51,7 +55,7 @@ class Effect:
     def _chance(self, distance: float, half: float) -> float:
         if math.isnan(half) or math.isnan(distance) or distance <= 0:
             return 1.0
-        return _tail(Z_95 * distance / half) if half > 0 else 0.0
+        return _tail(distance / half, self.degrees) if half > 0 else 0.0
 
     def _along(self, value: float, start: float) -> float:
         if not self.logarithmic:
@@ -104,6 +108,10 @@ def all_of(words: Sequence[Word]) -> Word:
     return min(words, key=order.index)
 
 
-def _tail(z: float) -> float:
-    """The normal distribution's share above ``z``."""
-    return 0.5 * math.erfc(z / math.sqrt(2))
+def _tail(halves: float, degrees: float) -> float:
+    """The share of Student's distribution above so many halves of its 95 % interval."""
+    if math.isinf(degrees):
+        return 0.5 * math.erfc(Z_95 * halves / math.sqrt(2))
+    from scipy.special import stdtr
+
+    return float(stdtr(degrees, -t_factor(int(degrees)) * halves))

@@ -96,7 +96,8 @@ class Measures:
         if self.quantity.factor:
             factors = frame[self.quantity.factor].to_numpy(dtype=np.float64)
             scale = float(factors[other] / factors[row])
-        return Effect.ratio(found.value * scale, found.low * scale, found.high * scale)
+        ends = found.low * scale, found.high * scale
+        return Effect.ratio(found.value * scale, *ends, degrees=min(len(mine), len(its)) - 1)
 
 
 def measures(cells: Cells, name: str) -> Measures:

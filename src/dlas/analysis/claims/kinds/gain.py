@@ -93,7 +93,8 @@ def _quotient(numerator: Effect, denominator: Effect) -> Effect:
         _log(numerator.value, numerator.low), _log(denominator.high, denominator.value)
     )
     up = math.hypot(_log(numerator.high, numerator.value), _log(denominator.value, denominator.low))
-    return Effect.ratio(value, value * math.exp(-down), value * math.exp(up))
+    degrees = min(numerator.degrees, denominator.degrees)
+    return Effect.ratio(value, value * math.exp(-down), value * math.exp(up), degrees)
 
 
 def _log(more: float, less: float) -> float:
