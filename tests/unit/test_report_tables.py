@@ -75,7 +75,7 @@ def test_a_table_without_rows_says_so() -> None:
     assert TABLES["latency"]([found], software="tvmm").markdown() == "No such stacks."
 
 
-def elsewhere(frame: pd.DataFrame, **column: str) -> pd.DataFrame:
+def elsewhere(frame: pd.DataFrame, **column: str | float) -> pd.DataFrame:
     """The same stacks at another place, half as fast."""
     return frame.assign(key="b" + frame["key"], latency_s=2 * frame["latency_s"], **column)
 
@@ -112,6 +112,14 @@ def test_a_stack_of_two_studies_counts_once() -> None:
     found = results(made_up_results())
     for name in TABLES.keys() - {"studies"}:
         assert TABLES[name]([found, found]) == TABLES[name]([found]), name
+
+
+@pytest.mark.parametrize("name", ["latency", "fastest", "first_runs", "memory", "sizes", "tuning"])
+def test_tables_but_that_of_batches_are_of_one_image(name: str) -> None:
+    frame = made_up_results().assign(batch=1.0)
+    eight = elsewhere(frame, batch=8.0).assign(latency_s=frame["latency_s"] / 9, peak_bytes=1.0)
+    made = TABLES[name]
+    assert made([results(pd.concat([frame, eight]))]).rows == made([results(frame)]).rows
 
 
 def test_a_mark_without_an_end_is_refused() -> None:

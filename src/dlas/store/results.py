@@ -231,11 +231,9 @@ class Results(Database):
 
     def find(self, prefix: str) -> list[str]:
         """Keys of stacks in any study that start with ``prefix``."""
-        prefix, key = (
-            prefix.lower(),
-            t.members.c.key,
-        )  # a range, because LIKE uses no index where it ignores case
-        query = sa.select(key).where(key >= prefix, key < f"{prefix}{_ABOVE_DIGITS}").distinct()
+        low, key = prefix.lower(), t.members.c.key
+        # a range, because LIKE uses no index where it ignores case
+        query = sa.select(key).where(key >= low, key < f"{low}{_ABOVE_DIGITS}").distinct()
         with self._connect() as connection:
             return [row.key for row in connection.execute(query)]
 

@@ -45,7 +45,7 @@ def memory(found: Sequence[StudyResults], threads: str = "1") -> Table:
 def batches(found: Sequence[StudyResults], threads: str = "1") -> Table:
     """Of every network, compression and system, its fastest stack at each batch: milliseconds per
     image, and how many times the images per second of batch 1 that is."""
-    frame = measured(stacks_of(found, threads))
+    frame = measured(stacks_of(found, threads, batch=None))
     sizes = sorted(frame["batch"].unique())
     rows = []
     same = ["network", "compression", "software"]

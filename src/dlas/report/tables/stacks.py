@@ -23,13 +23,18 @@ def together(found: Sequence[StudyResults]) -> StudyResults:
     return whole
 
 
-def stacks_of(found: Sequence[StudyResults], threads: str = "") -> pd.DataFrame:
-    """The stacks of all studies, ready for people; of this many threads, where that is said. A
-    network that was run on several data sets is another one on each: "mobilenetv2 on cifar10"."""
+def stacks_of(
+    found: Sequence[StudyResults], threads: str = "", batch: int | None = 1
+) -> pd.DataFrame:
+    """The stacks of all studies, ready for people; of this many threads and images at once, where
+    that is said. A network that was run on several data sets is another one on each: "mobilenetv2
+    on cifar10"."""
     frame = ready(together(found).frame)
     pairs = list(zip(frame["network"], frame["dataset"], strict=True))
     names = {pair: _named(*pair, {d for n, d in set(pairs) if n == pair[0]}) for pair in set(pairs)}
     frame["network"] = [names[pair] for pair in pairs]
+    if batch is not None:
+        frame = frame[frame["batch"] == batch]
     return frame[frame["threads"] == whole_number("threads", threads)] if threads else frame
 
 
