@@ -6,24 +6,31 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from dlas.report.quantities import count
+from dlas.report.quantities import ABSENT, count
 from dlas.report.rows import STATUS_WORDS, absences, ready
 from dlas.report.tables.table import Table
 from dlas.store.archive import StudyResults, joined
 
 
 def studies(found: Sequence[StudyResults]) -> Table:
-    """A row per study: its machine, when it was measured, and how its stacks ended."""
+    """A row per study: its machine, when it was measured, how its stacks ended, and how wide the
+    95 % interval of a latency is in the median."""
     rows = []
     for each in found:
         frame = ready(each.frame)
-        timed = frame[frame["taken_at"] != ""]["taken_at"]
+        timed = frame[frame["taken_at"] != ""]
         ends = frame["status"].value_counts()
         said = ", ".join(f"{n} {STATUS_WORDS.get(str(s), str(s))}" for s, n in ends.items())
-        when = f"{timed.min()[:10]}" if len(timed) else "never"
+        when = f"{timed['taken_at'].min()[:10]}" if len(timed) else "never"
         machines = "; ".join(m for m in frame["machine"].unique() if m) or "none"
-        rows.append([each.study, machines, when, count(len(frame), "stack") + f": {said}"])
-    return Table(["Study", "Machine", "Measured on", "Stacks"], rows, texts=4)
+        doubts = int((timed["warnings"] != "").sum())
+        half = (timed["latency_high_s"] - timed["latency_low_s"]) / 2
+        width = (half / timed["latency_s"]).median()
+        interval = f"±{100 * width:.1f} %" if pd.notna(width) else ABSENT
+        row = [each.study, machines, when, count(len(frame), "stack") + f": {said}"]
+        rows.append([*row, str(doubts), interval])
+    headings = ["Study", "Machine", "Measured on", "Stacks", "With warnings", "Interval, median"]
+    return Table(headings, rows, texts=4)
 
 
 def holes(found: Sequence[StudyResults]) -> Table:
