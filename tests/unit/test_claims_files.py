@@ -53,7 +53,7 @@ def test_words_like_generally_are_given_a_meaning(claims: dict[str, Claim]) -> N
         if "rarely" in words:
             assert "fewer than a quarter" in claim.reading, claim.id
         if claim.names_tuned:
-            assert "Tuned is tuning = auto" in claim.reading, claim.id
+            assert "Tuned is the kind of tuning with the most settings" in claim.reading, claim.id
     assert "at most 64 × 64 pixels" in claims["dlas.II"].reading
     assert "at least 128 × 128 pixels" in claims["dlas.II"].reading
 

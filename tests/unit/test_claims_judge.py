@@ -21,16 +21,22 @@ FASTEST = {"spatial_pack": 0.5}
 SLOWEST = {"spatial_pack": 2.0}
 
 
-def test_tuned_is_auto_where_there_is_such_and_the_others_are_among_the_numbers() -> None:
-    frame = grid(
+def tuned_either_way() -> pd.DataFrame:
+    """Spatial pack is the fastest with auto, and the slowest with template."""
+    return grid(
         lambda row: {"auto": FASTEST, "template": SLOWEST, "untuned": {}}[row["tuning"]].get(
             row["primitive"], 1.0
         ),
         tuning=("untuned", "template", "auto"),
     )
-    found = judge(VII, frame)[0]
+
+
+def test_tuned_is_auto_where_as_much_has_it_and_other_verdicts_end_the_sentence() -> None:
+    found = judge(VII, tuned_either_way())[0]
     assert found.verdict == "holds"
-    assert "Tuned is tuning = auto." in found.sentence
+    assert found.sentence.endswith(
+        " Tuned is tuning = auto. With tuning = template, in 3 settings, it is contradicted."
+    )
     labels = " ".join(number.label for number in found.numbers)
     assert "tuned is tuning = template, contradicted" in labels
     assert "tuned is tuning = auto or template, the faster, holds" in labels
@@ -42,10 +48,30 @@ def test_without_auto_tuned_is_template() -> None:
     assert "Tuned is tuning = template." in found.sentence
 
 
+def test_the_tuning_with_the_most_settings_counts() -> None:
+    """Two of three networks have auto: enough to test the claim, but less than there is."""
+    frame = tuned_either_way()
+    frame = frame[(frame["tuning"] != "auto") | (frame["network"] != "vgg16")]
+    found = judge(VII, frame)[0]
+    assert found.verdict == "contradicted"
+    assert " Tuned is tuning = template. With tuning = auto, in 2 settings, it holds." in (
+        found.sentence
+    )
+
+
+def test_where_neither_tuning_has_all_settings_the_faster_counts() -> None:
+    frame = tuned_either_way()
+    of_vgg16 = frame["network"] == "vgg16"
+    parts = [frame[of_vgg16 & (frame["tuning"] == "auto")],
+             frame[~of_vgg16 & (frame["tuning"] == "template")]]  # fmt: skip
+    found = judge(VII, pd.concat(parts))[0]
+    assert "Tuned is tuning = auto or template, the faster." in found.sentence
+
+
 def test_auto_for_one_network_is_not_enough() -> None:
     one = grid(networks={"vgg16": 1.0}, tuning=("auto",))
     found = judge(VII, pd.concat([grid(times(primitive=FASTEST)), one]))[0]
-    assert "Tuned is tuning = template." in found.sentence
+    assert found.sentence.endswith("Tuned is tuning = template.")
 
 
 def test_machines_are_judged_one_by_one() -> None:

@@ -46,7 +46,7 @@ _PROCESSORS = {
         r"aarch64|\barm|cortex|neoverse|hikey|kirin|graviton|apple m\d|snapdragon", re.IGNORECASE
     ),
 }
-#: Readings of "tuned", in the order in which a claim takes the first that it can be tested with.
+#: Readings of "tuned". A claim takes the one with the most settings, of equal ones the first.
 SETTINGS = {
     "auto": ("auto",),
     "template": ("template",),

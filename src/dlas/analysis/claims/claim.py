@@ -20,8 +20,9 @@ _SHIPPED = ("dlas.toml", "dlis.toml")
 _SHAPE = "[source] and [[claim]] tables"
 
 _TUNED = (
-    "Tuned is tuning = auto, a search of schedules as Ansor is, where the claim can be tested with "
-    "it; else template, else the faster of both. What the others say is among the numbers."
+    "Tuned is the kind of tuning with the most settings: tuning = auto, a search of schedules as "
+    "Ansor is; else, with more, template; else, with more yet, the faster of both. Where another "
+    "kind says otherwise, the sentence ends with it."
 )
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]

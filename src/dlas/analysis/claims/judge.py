@@ -15,6 +15,7 @@ from dlas.analysis.claims.evidence import ALPHA, all_of
 from dlas.analysis.claims.kinds.base import MACHINE, Test
 from dlas.analysis.claims.verdict import (
     CONTRADICTED,
+    HOLDS,
     NOT_TESTABLE,
     Finding,
     Number,
@@ -75,25 +76,29 @@ def _spans(claim: Claim) -> bool:
 
 
 def _on(claim: Claim, variants: _Variants, machine: str, name: str) -> Verdict:
-    """The verdict by the first reading of "tuned" of those with the most testable parts; what the
-    others say is among its numbers."""
+    """The verdict by the reading of "tuned" with the most settings; another verdict by another one
+    ends the sentence, and what each says is among the numbers."""
     readings = {
         setting: _run(claim, variants, machine, setting)
         for setting in (SETTINGS if claim.names_tuned else ("",))
     }
     joined = {s: all_of([finding.verdict for _, finding in f]) for s, f in readings.items()}
-    parts = {s: sum(finding.testable for _, finding in found) for s, found in readings.items()}
-    chosen = max(parts, key=parts.__getitem__) if any(parts.values()) else list(parts)[-1]
+    tested = {s: sum(finding.settings for _, finding in f) for s, f in readings.items()}
+    chosen = max(tested, key=tested.__getitem__) if any(tested.values()) else list(tested)[-1]
     verdict = _verdict(claim, name, readings[chosen], joined[chosen])
-    if chosen and parts[chosen]:
-        verdict = replace(verdict, sentence=f"{verdict.sentence} Tuned is {_said(chosen)}.")
-    others = tuple(
-        replace(number, label=f"tuned is {_said(setting)}, {word}: {number.label}")
-        for setting, word in joined.items()
-        if setting not in (chosen, "") and parts[setting]
-        for number in [_first_number(readings[setting])]
-    )
-    return replace(verdict, numbers=verdict.numbers + others)
+    if not chosen or not tested[chosen]:
+        return verdict
+    said, numbers = [verdict.sentence, f"Tuned is {_said(chosen)}."], list(verdict.numbers)
+    for setting, word in joined.items():
+        if setting == chosen or not tested[setting]:
+            continue
+        if word not in (joined[chosen], NOT_TESTABLE):
+            so = word if word == HOLDS else f"is {word}"
+            count = f"{tested[setting]} setting{'s' * (tested[setting] != 1)}"
+            said.append(f"With {_said(setting)}, in {count}, it {so}.")
+        number = _first_number(readings[setting])
+        numbers.append(replace(number, label=f"tuned is {_said(setting)}, {word}: {number.label}"))
+    return replace(verdict, sentence=" ".join(said), numbers=tuple(numbers))
 
 
 def _said(setting: str) -> str:

@@ -49,12 +49,14 @@ class Number:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one test of a claim found."""
+    """What one test of a claim found. ``settings``: in how many it was tested, or on how many
+    networks where it is about those."""
 
     verdict: Word
     sentence: str
     numbers: tuple[Number, ...] = ()
     missing: tuple[str, ...] = ()
+    settings: int = 0
 
     @classmethod
     def untestable(cls, missing: Sequence[str], sentence: str = "") -> Finding:

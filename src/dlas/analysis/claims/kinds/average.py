@@ -83,7 +83,10 @@ class Average(Test, frozen=True, kw_only=True):
         text = "; ".join(f"{number.label} over networks: {number.shown}" for number in numbers)
         text += f"; asked is {asked} {unit}".rstrip() if asked else "; asked is that it be more"
         return Finding(
-            _within(mean, low, high, alpha), f"{text[0].upper()}{text[1:]}.", (*numbers, *details)
+            _within(mean, low, high, alpha),
+            f"{text[0].upper()}{text[1:]}.",
+            (*numbers, *details),
+            settings=len(mine),
         )
 
     def _means(

@@ -106,7 +106,8 @@ class Correlation(Test, frozen=True, kw_only=True):
         text = (
             f"The rank correlation of {self.of[0]} and {self.of[1]} is {main.shown} over {counted}"
         )
-        return Finding(self._word(*sure), f"{text}; asked is {asked}.", numbers)
+        sentence = f"{text}; asked is {asked}."
+        return Finding(self._word(*sure), sentence, numbers, settings=len(networks))
 
     def _word(self, low: float, high: float) -> Word:
         return word(

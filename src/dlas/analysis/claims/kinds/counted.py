@@ -113,6 +113,7 @@ class Counted(Test, frozen=True, kw_only=True):
             decision.verdict,
             self._sentence(found, there, decision, numbers),
             (*numbers, share.number, *self._details(found, there, weighed)),
+            settings=len(there),
         )
 
     def _sentence(
