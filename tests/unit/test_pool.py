@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dlas.study import pool as pooling
@@ -32,6 +33,24 @@ def test_the_machine_keeps_some_memory(tmp_path: Path, monkeypatch: pytest.Monke
             events += [event for _, event in pool.wait()]
     assert events[-1]["status"] == "out_of_memory"
     assert events[-1]["message"].startswith("out of memory: it held ")
+
+
+@pytest.mark.parametrize("held", [0, 10**15])
+def test_a_worker_that_grew_makes_room_for_a_fresh_one(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pooling, "_held_bytes", lambda _: held)
+    job = msgspec.structs.replace(JOB, member={"name": "no such data set"})
+    with Pool(1, 1, tmp_path / "log", 60) as pool:
+        processes = []
+        for _ in range(2):
+            pool.submit(job)
+            (worker,) = pool._workers
+            processes.append(worker.process.pid)
+            while pool.busy:
+                for _, event in pool.wait():
+                    assert event["status"] == "failed"
+    assert (processes[0] != processes[1]) == bool(held)
 
 
 def test_a_worker_starts_without_a_database() -> None:

@@ -29,6 +29,9 @@ _THREAD_VARIABLES = (
 
 #: What is left to the rest of the machine.
 MEMORY_LEFT_BYTES = 300 << 20
+#: The share of the machine's memory that all workers together may hold while idle: what libraries
+#: cache grows with every network that they see.
+IDLE_SHARE = 0.25
 
 
 class _Worker:
@@ -84,6 +87,7 @@ class Pool:
     def __init__(self, size: int, threads: int, log: Path, time_limit_s: float) -> None:
         self.size, self.threads, self.log, self.time_limit_s = size, threads, log, time_limit_s
         self._workers: list[_Worker] = []
+        self._idle_bytes = IDLE_SHARE * psutil.virtual_memory().total / size
         self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> Pool:
@@ -106,8 +110,11 @@ class Pool:
 
     def submit(self, job: Job) -> None:
         """Give the job to an idle worker; there must be one (``busy < size``)."""
-        idle = next((w for w in self._workers if w.job is None), None) or self._start()
-        idle.give(job)
+        idle = next((w for w in self._workers if w.job is None), None)
+        if idle is not None and _held_bytes(idle) > self._idle_bytes:
+            self._remove(idle)
+            idle = None
+        (idle or self._start()).give(job)
         if len(self._workers) < self.size:
             self._start()  # ready by the time that there is more to do at once
 
