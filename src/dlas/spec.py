@@ -24,6 +24,7 @@ _NOUN = {
     inspect.BoolType: "true or false",
     inspect.VarTupleType: "a list",
     inspect.StructType: "a table",
+    inspect.DictType: "a table",
 }
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -161,6 +162,8 @@ def _allowed(info: inspect.Type, value: Any) -> str:
             parts.append(f"{noun}{interval}")
         elif isinstance(choice, inspect.TupleType):
             parts.append(f"a list of {len(choice.item_types)}")
+        elif isinstance(choice, inspect.StrType) and choice.pattern:
+            parts.append(f"a text that matches {choice.pattern}")
         else:
             parts.append(_NOUN.get(type(choice), type(choice).__name__))
     return " or ".join(parts)

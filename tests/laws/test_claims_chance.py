@@ -18,6 +18,7 @@ from claims_frames import IMAGES, blurred, grid, times
 from dlas.analysis.claims import judge
 from dlas.analysis.claims.claim import parse_claims
 from dlas.analysis.claims.evidence import Effect
+from dlas.analysis.claims.kinds.counted import mean_of
 from dlas.measure.statistics import ratio_of_rounds
 
 DRAWS = 100
@@ -248,3 +249,11 @@ def test_few_rounds_make_far_ends_likelier(rounds: int) -> None:
         chances.append(effect.chance_above(1.0))
     for asked in (0.1, 0.025, 0.005):
         assert np.mean(np.array(chances) <= asked) <= 1.3 * asked + 0.001
+
+
+@pytest.mark.parametrize("networks", [3, 4, 7])
+def test_the_mean_over_networks_is_covered(networks: int) -> None:
+    """The true mean lies in the 95 % interval, however few networks there are."""
+    noise = np.random.default_rng(networks)
+    ends = [mean_of(noise.standard_normal(networks).tolist())[1:] for _ in range(4000)]
+    assert np.mean([low <= 0 <= high for low, high in ends]) >= 0.93

@@ -246,6 +246,52 @@ def test_too_few_networks_for_the_claim() -> None:
     found = verdict(grid(times(primitive={"gemm": 0.5})), {**FASTER, "networks": 4})
     assert found.verdict == NOT_TESTABLE
     assert "It needs 4 networks" in found.missing[0]
+    assert found.sentence.endswith(", and the claim needs 4.")
+
+
+@pytest.mark.parametrize(
+    "asked, left",
+    [
+        ({"tuning": "not tuned"}, {"untuned"}),
+        ({"tuning": ["tuned", "untuned"]}, {"untuned", "template"}),
+        ({"compression": ["not none", "not *pruning"]}, {"float16", "int8"}),
+        ({"compression": ["none", "int8"]}, {"none", "int8"}),
+    ],
+)  # fmt: skip
+def test_which_stacks_a_list_and_a_negation_take(asked: dict[str, Any], left: set[str]) -> None:
+    frame = grid(times(primitive={"gemm": 0.5}))
+    found = verdict(frame, {**FASTER, "where": asked})
+    stacks = frame[frame["key"].isin(found.rows)]
+    assert set(stacks[next(iter(asked))]) == left
+
+
+def test_not_tuned_is_a_level_and_no_kind_of_tuning() -> None:
+    found = verdict(
+        grid(times(primitive={"gemm": 0.5})), {**FASTER, "where": {"tuning": "not tuned"}}
+    )
+    assert "Tuned is" not in found.sentence
+
+
+def test_a_reason_is_the_reason() -> None:
+    never = grid()
+    unknown = {**CORRELATION, "of": ["macs", "energy_j"]}
+    assert verdict(never, unknown).missing == (f"energy_j is unknown for all {len(never)} stacks.",)
+    apart = never.assign(macs=never["macs"].where(never["threads"] > 1), threads=1)
+    apart = pd.concat([apart, grid(threads=(2,)).assign(latency_s=np.nan)])
+    assert verdict(apart, {**CORRELATION, "of": ["macs", "latency_s"]}).missing == (
+        "No stack has both macs and latency_s: add networks to the study.",
+    )
+
+
+def test_any_rival_is_called_so() -> None:
+    found = verdict(grid(), {**FASTER, "than": [{"primitive": "*"}]})
+    assert "gemm is faster than any primitive: " in found.sentence
+
+
+def test_a_promise_that_is_met_exactly_is_counted_as_it_is_decided() -> None:
+    promise = {"kind": "promise", "choice": {"compression": "int8"}}
+    found = verdict(grid(times(compression={"int8": 0.25}), width=0.0), promise)
+    assert (found.verdict, found.numbers[0].value) == (CONTRADICTED, 0.0)
 
 
 def test_stacks_timed_side_by_side_are_compared_round_by_round() -> None:

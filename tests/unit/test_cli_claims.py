@@ -38,6 +38,22 @@ def test_the_thirteen_observations_and_a_line_on_the_rest(study: Path, tmp_path:
     assert "Of 42 other claims: " in result.output
 
 
+def test_other_claims_are_counted_once_on_two_machines(tmp_path: Path) -> None:
+    path = tmp_path / "both.parquet"
+    frame = paper_world("Example Xeon CPU", "Cortex-A73")
+    save_archive(StudyResults("both", frame, {}), path)
+    words = " ".join(run(path, store=tmp_path).output.split())
+    assert "Of 42 other claims, in " in words
+    assert " verdicts, machine by machine: " in words
+
+
+def test_an_empty_study_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "empty.parquet"
+    save_archive(StudyResults("empty", paper_world("Example Xeon CPU").iloc[:0], {}), path)
+    result = run(path, "--all", store=tmp_path)
+    assert result.output == "empty: there are no stacks at all, so no claim can be tested.\n"
+
+
 def test_all_of_them(study: Path, tmp_path: Path) -> None:
     result = run(study, "--all", store=tmp_path)
     assert "dlas.order.float16-cpu  holds" in result.output

@@ -72,6 +72,10 @@ def claims(
     if json:
         print(_json([each.study for each in found], verdicts))
         return
+    if whole.frame.empty:
+        sentence = f"{whole.study}: there are no stacks at all, so no claim can be tested."
+        console.print(sentence, markup=False)
+        return
     in_full = everything or only is not None or file is not None
     shown = [v for v in verdicts if in_full or v.claim.kind == "observation"]
     machines = list(dict.fromkeys(verdict.machine for verdict in verdicts))
@@ -159,8 +163,10 @@ def _print_rest(console: Console, rest: Sequence[Verdict]) -> None:
         return
     counts = {word: sum(v.verdict == word for v in rest) for word in _STYLES}
     said = ", ".join(f"{word} {count}" for word, count in counts.items() if count)
+    asked = len({verdict.claim.id for verdict in rest})
+    apart = f", in {len(rest)} verdicts, machine by machine" if len(rest) > asked else ""
     console.print()
-    console.print(f"Of {len(rest)} other claims: {said}. dlas claims --all prints them.")
+    console.print(f"Of {asked} other claims{apart}: {said}. dlas claims --all prints them.")
 
 
 def _json(studies: Sequence[str], verdicts: Sequence[Verdict]) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from dlas.analysis.claims.kinds import TABLE
 from dlas.analysis.claims.kinds.base import Test
+from dlas.analysis.claims.select import check_types
 from dlas.errors import InputError, SpecError
 from dlas.layer import did_you_mean
 from dlas.spec import parse_struct
@@ -152,6 +153,11 @@ def _test(table: Any, path: str) -> Test:
     if not isinstance(kind, str) or kind not in TABLE:
         hint = did_you_mean(str(kind or ""), TABLE)
         raise SpecError(f"{path}.kind", f"{kind!r} is not a kind of test{hint}")
+    for field, value in rest.items():
+        many = isinstance(value, list)
+        for n, one in enumerate(value if many else (value,)):
+            if isinstance(one, Mapping):
+                check_types(one, f"{path}.{field}{f'[{n}]' * many}")
     test = parse_struct(TABLE[kind], rest, path, what=kind)
     test.check(path)
     return test

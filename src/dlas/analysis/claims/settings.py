@@ -128,7 +128,8 @@ def why_none(found: Measures, where: Selector, sides: Sides) -> tuple[str, ...]:
         if rows.empty:
             sentences.append(f"No stack has {wanted}: add such stacks to the study.")
         elif not found.known[rows.index.to_numpy()].any():
-            sentences.append(f"{_ended(rows, found)} with {wanted}.")
+            of = f" with {wanted}" if len(rows) < len(frame) else ""
+            sentences.append(f"{_ended(rows, found)}{of}".rstrip(",") + ".")
     if sentences:
         return tuple(dict.fromkeys(sentences))
     compared = " and ".join(words(*side) for side in sides.values())

@@ -49,6 +49,8 @@ class Average(Test, frozen=True, kw_only=True):
             raise SpecError(path, "an average needs bounds (at_least, at_most) or a rival (than)")
         if len(bounds) == 2 and bounds[0] >= bounds[1]:
             raise SpecError(f"{path}.at_least", f"{bounds[0]:g} is not below at_most")
+        if self.than is not None:
+            self.check_apart(path, "choice", "than")
 
     def run(self, cells: Cells, alpha: float = ALPHA) -> Finding:
         found = measures(cells, self.column)

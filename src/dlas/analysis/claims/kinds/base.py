@@ -10,7 +10,7 @@ import msgspec
 from dlas.analysis.claims.cells import Cells
 from dlas.analysis.claims.evidence import ALPHA
 from dlas.analysis.claims.quantity import QUANTITIES
-from dlas.analysis.claims.select import Selector, check
+from dlas.analysis.claims.select import Selector, check, names_tuned
 from dlas.analysis.claims.verdict import Finding
 from dlas.errors import SpecError
 from dlas.layer import did_you_mean
@@ -47,6 +47,14 @@ class Test(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 hint = did_you_mean(name, QUANTITIES)
                 raise SpecError(f"{path}.{field}", f"{name!r} is not a quantity{hint}")
 
+    def check_apart(self, path: str, *fields: str) -> None:
+        """SpecError where two of these selectors are the same: nothing could come of them."""
+        known = dict(self.selectors())
+        for place, field in enumerate(fields):
+            for other in fields[:place]:
+                if known[field] == known[other]:
+                    raise SpecError(f"{path}.{field}", f"the same as {other}: nothing differs")
+
     @property
     def spans(self) -> bool:
         """Whether it compares machines with each other."""
@@ -55,8 +63,7 @@ class Test(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def names_tuned(self) -> bool:
         return any(
-            selector.get("tuning") == "tuned"
-            for _, selector in (("where", self.where), *self.selectors())
+            names_tuned(selector) for _, selector in (("where", self.where), *self.selectors())
         )
 
     def run(self, cells: Cells, alpha: float = ALPHA) -> Finding:
@@ -69,6 +76,5 @@ class Test(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         named = ", ".join(sorted(networks))
         count = f"{len(networks)} network" + "s" * (len(networks) != 1)
         missing = f"It needs {self.networks} networks: add others than {named} to the study."
-        return Finding.untestable(
-            [missing], f"Only {count} ({named}), and the claim is about several."
-        )
+        sentence = f"Only {count} ({named}), and the claim needs {self.networks}."
+        return Finding.untestable([missing], sentence)

@@ -58,6 +58,8 @@ class Correlation(Test, frozen=True, kw_only=True):
             if column not in MATCHED:
                 hint = did_you_mean(column, MATCHED)
                 raise SpecError(f"{path}.within", f"{column!r} is not a column{hint}")
+        if "network" in self.within:
+            raise SpecError(f"{path}.within", "it correlates over networks: leave 'network' out")
         if self.above >= self.below:
             raise SpecError(f"{path}.above", f"{self.above:g} is not below {self.below:g}")
         if (self.above, self.below) == (-1.0, 1.0):
@@ -65,16 +67,20 @@ class Correlation(Test, frozen=True, kw_only=True):
 
     def run(self, cells: Cells, alpha: float = ALPHA) -> Finding:
         pair = [measures(cells, name) for name in self.of]
-        taken = cells.mask(self.where) & pair[0].known & pair[1].known
+        asked_of = cells.mask(self.where)
+        taken = asked_of & pair[0].known & pair[1].known
         if not taken.any():
-            missing = [s for one in pair for s in why_none(one, self.where, {"all": ()})]
-            return Finding.untestable(list(dict.fromkeys(missing)))
+            absent = [one for one in pair if not (asked_of & one.known).any()]
+            missing = [s for one in absent for s in why_none(one, self.where, {"all": ()})]
+            text = f"No stack has both {' and '.join(self.of)}: add networks to the study."
+            return Finding.untestable(list(dict.fromkeys(missing)) or [text])
         rows = self._groups(cells, taken)
         weights = [len({cells.subjects[row] for row in group}) for group in rows]
         networks = {cells.subjects[row] for group in rows for row in group}
         if not rows:
             inside = f" of one {' and '.join(self.within)}" * bool(self.within)
-            text = f"No {_FEWEST} networks{inside} were measured in both {' and '.join(self.of)}."
+            both = " and ".join(self.of)
+            text = f"Fewer than {_FEWEST} networks{inside} were measured in both {both}."
             return Finding.untestable([f"{text} Add networks to the study."], text)
         few = self.too_few(networks)
         if few:

@@ -18,8 +18,8 @@ from dlas.analysis.claims.settings import Matching, Setting, Sides, names_of, se
 from dlas.analysis.claims.verdict import NAN, Finding, Number
 from dlas.errors import SpecError
 from dlas.layer import did_you_mean
+from dlas.measure.statistics import t_factor
 
-_DRAWS = 2000
 _ASKED = {
     "always": "all",
     "generally": "more than half",
@@ -151,8 +151,7 @@ class Counted(Test, frozen=True, kw_only=True):
     def _means(
         self, found: Measures, there: Sequence[Setting], weighed: Sequence[Weighed]
     ) -> Iterator[Number]:
-        """The mean effect, every network counting once; its interval by the bootstrap over
-        networks (Efron 1979), so none for one network."""
+        """The mean effect, every network counting once."""
         if len(there) < 2:
             return
         log = weighed[0].effect.logarithmic
@@ -160,12 +159,7 @@ class Counted(Test, frozen=True, kw_only=True):
         for setting, each in zip(there, weighed, strict=True):
             value = math.log(each.effect.value) if log else each.effect.value
             by_network.setdefault(setting.network, []).append(value)
-        means = np.array([np.mean(values) for values in by_network.values()])
-        low = high = NAN
-        if len(means) > 2:
-            draws = np.random.default_rng(0).choice(means, size=(_DRAWS, len(means))).mean(axis=1)
-            low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))
-        ends = [float(means.mean()), low, high]
+        ends = mean_of([float(np.mean(values)) for values in by_network.values()])
         value, low, high = (math.exp(end) for end in ends) if log else ends
         label = f"{'geometric ' * log}mean of {self.effect_label()}"
         yield Number(label, value, low, high, "×" if log else found.quantity.unit)
@@ -177,6 +171,16 @@ class Counted(Test, frozen=True, kw_only=True):
             effect = each.effect
             unit = "×" if effect.logarithmic else found.quantity.unit
             yield Number(name, effect.value, effect.low, effect.high, unit, _keys(found, each.rows))
+
+
+def mean_of(networks: Sequence[float]) -> tuple[float, float, float]:
+    """Of one number per network, with Student's 95 % interval over networks like these; none for
+    fewer than three."""
+    n, mean = len(networks), float(np.mean(networks))
+    if n < 3:
+        return mean, NAN, NAN
+    half = t_factor(n - 1) * float(np.std(networks, ddof=1)) / math.sqrt(n)
+    return mean, mean - half, mean + half
 
 
 def _keys(found: Measures, rows: Sequence[int]) -> tuple[str, ...]:

@@ -28,6 +28,10 @@ class Differs(Counted, frozen=True, kw_only=True):
         yield "choice", self.choice
         yield "than", self.than
 
+    def check(self, path: str) -> None:
+        super().check(path)
+        self.check_apart(path, "choice", "than")
+
     def sides(self) -> Sides:
         return {"choice": (self.choice,), "than": (self.than,)}
 

@@ -12,6 +12,7 @@ from dlas.analysis.claims.kinds.counted import Counted, Weighed
 from dlas.analysis.claims.quantity import QUANTITIES, Measures
 from dlas.analysis.claims.select import Selector, short
 from dlas.analysis.claims.settings import Setting, Sides
+from dlas.errors import SpecError
 
 
 class Faster(Counted, frozen=True, kw_only=True):
@@ -35,6 +36,16 @@ class Faster(Counted, frozen=True, kw_only=True):
         for place, rival in enumerate(self.than):
             yield f"than[{place}]", rival
 
+    def check(self, path: str) -> None:
+        super().check(path)
+        scale = QUANTITIES[self.column].scale
+        if scale == "ratio" and self.points:
+            raise SpecError(f"{path}.points", f"{self.column} compares by ratios: say times")
+        if scale == "difference" and self.times != 1:
+            raise SpecError(f"{path}.times", f"{self.column} compares by points: say points")
+        for place in range(len(self.than)):
+            self.check_apart(path, "choice", f"than[{place}]")
+
     def sides(self) -> Sides:
         rivals = {f"than {place}": (rival,) for place, rival in enumerate(self.than)}
         return {"choice": (self.choice,), **rivals}
@@ -50,9 +61,9 @@ class Faster(Counted, frozen=True, kw_only=True):
     def saying(self, found: Measures) -> str:
         rivals = ", and than ".join(short(rival) for rival in self.than)
         text = f"{short(self.choice)} is {found.quantity.less} than {rivals}"
-        if found.quantity.scale == "ratio" and self.times != 1.0:
+        if self.times != 1.0:
             text += f", at least {self.times:.3g}×"
-        if found.quantity.scale == "difference" and self.points:
+        if self.points:
             text += f", by more than {self.points:g} points"
         return text
 

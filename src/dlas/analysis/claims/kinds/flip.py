@@ -40,6 +40,8 @@ class Flip(Counted, frozen=True, kw_only=True):
         super().check(path)
         if self.for_each:
             raise SpecError(f"{path}.for_each", "a flip has no side to split: select with where")
+        self.check_apart(path, "before", "after")
+        self.check_apart(path, *(f"levels[{place}]" for place in range(len(self.levels))))
 
     def sides(self) -> Sides:
         return {

@@ -38,6 +38,8 @@ class Gain(Counted, frozen=True, kw_only=True):
         super().check(path)
         if self.gains == "differently" and self.times < 1:
             raise SpecError(f"{path}.times", f"{self.times:g} is below 1: how far apart they lie")
+        self.check_apart(path, "choice", "than")
+        self.check_apart(path, "before", "after")
 
     def sides(self) -> Sides:
         return {
