@@ -59,7 +59,7 @@ def test_a_stack_tells_where_its_time_went(dlas: Dlas, store: Path) -> None:
     shown = dlas("profile", key[:10], "--store", store)
     assert shown.returncode == 0, shown.stderr
     assert "where the time goes; measured 2" in shown.stdout
-    assert "of the median latency" in shown.stdout
+    assert "times the median latency" in shown.stdout
     found = json.loads(dlas("profile", key[:10], "--json", "--store", store).stdout)
     layers = [row for row in found["rows"] if row["promised"] is not None]
     assert sum(row["promised"] for row in layers) == pytest.approx(1)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from dlas.report.headline import Headline, headline
 from dlas.report.rows import absences, ready
-from dlas.testing.results import TEST_IMAGES, made_up_results
+from dlas.testing.results import made_up_results
 
 PLAIN = {
     "status": "ok",
@@ -65,7 +65,7 @@ def test_overlapping_intervals_are_called_not_distinguishable() -> None:
 
 def test_clear_winners_are_not_doubted() -> None:
     found = text(headline(stacks({"ms": 1, "accuracy": 0.98}, {"ms": 2, "accuracy": 0.98})))
-    assert "told apart" not in found
+    assert "told apart from it in latency" not in found
     assert "distinguishable" not in found
 
 
@@ -77,11 +77,35 @@ def test_unknown_intervals_are_said_and_crown_nobody_falsely() -> None:
 
 def test_accuracy_is_doubted_by_the_number_of_test_images() -> None:
     frame = stacks({"ms": 2, "accuracy": 0.98}, {"ms": 1, "accuracy": 0.96})
-    few, many = text(headline(frame, 100)), text(headline(frame, 50_000))
+    few = text(headline(frame.assign(test_images=100.0)))
+    many = text(headline(frame.assign(test_images=50_000.0)))
     assert "1 other stack cannot be told apart from it in accuracy on 100 images" in few
     assert "100 test images give accuracy a 95 % interval of about ±" in few
     assert "told apart" not in many
     assert "may be chance" not in many
+
+
+def test_an_unknown_number_of_test_images_is_said_and_gives_no_interval() -> None:
+    frame = stacks({"ms": 2, "accuracy": 0.98}, {"ms": 1, "accuracy": 0.96})
+    found = text(headline(frame.assign(test_images=float("nan"))))
+    assert "The number of test images is unknown" in found
+    assert "accuracy 98.0 %, file" in found
+    assert "told apart" not in found
+
+
+def test_what_makes_the_same_network_slow_is_named() -> None:
+    frame = stacks({"ms": 1, "accuracy": 0.98}, {"ms": 9, "accuracy": 0.98})
+    own = {"primitive": "direct", "software": "tvm", "tuning": ["template", "untuned"]}
+    for changed, layers in (
+        (own, "tuning"),
+        (own | {"primitive": ["direct", "gemm"], "threads": [2.0, 1.0]},
+         "algorithm, tuning and number of threads"),
+        (own | {"software": ["openvino", "tvm"], "primitive": ["vendor", "direct"],
+                "tuning": ["vendor", "untuned"]}, "system and algorithm"),
+        (own | {"tuning": "untuned"}, "system"),
+    ):  # fmt: skip
+        said = f"up to 9.00× as long by the choice of {layers} alone: "
+        assert said in text(headline(frame.assign(**changed)))
 
 
 def test_ties_in_accuracy_go_to_the_faster() -> None:
@@ -108,7 +132,7 @@ def test_one_stack_is_no_contest() -> None:
 
 
 def test_without_accuracy_there_is_no_trade_off() -> None:
-    found = headline(ready(made_up_results().assign(accuracy=None)), TEST_IMAGES)
+    found = headline(ready(made_up_results().assign(accuracy=None)))
     assert found.answer.endswith(
         "No accuracy was measured, so there is no trade-off to choose from."
     )

@@ -66,7 +66,7 @@ class ProfileTable:
             ratio = self.sum_s / self.latency_s
             rest = "the rest lies between operators, or went to other processes"
             why = rest if ratio < 1 else "profiling itself takes time"
-            said.append(f"the profile's sum is {ratio:.2f} of the median latency: {why}")
+            said.append(f"the profile's sum is {ratio:.2f} times the median latency: {why}")
         for kind, words in (("layout", "moving images into other layouts"), ("other", "all else")):
             seconds = math.fsum(row.seconds or 0.0 for row in self.rows if row.kind == kind)
             if seconds >= SMALL * self.sum_s > 0:

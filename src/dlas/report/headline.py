@@ -10,13 +10,17 @@ import pandas as pd
 
 from dlas.analysis.intervals import overlap, wilson
 from dlas.analysis.speedup import NONE, promised_and_measured
+from dlas.analysis.words import listed, word
 from dlas.report.quantities import QUANTITIES, count, points, times
-from dlas.report.rows import at, measured, name, word
+from dlas.report.rows import at, measured, name
+from dlas.report.rows import word as state
 
 #: "Within 1 point of the best accuracy".
 POINT = 0.01
 _ROUNDING = 1e-9
 _NAMED = 2
+#: Layers below the network, as results name their choices.
+_BELOW = ("software", "primitive", "format", "tuning", "threads")
 
 LATENCY, ACCURACY, SIZE = (QUANTITIES[c] for c in ("latency_s", "accuracy", "size_bytes"))
 
@@ -43,7 +47,7 @@ class Headline:
     also: tuple[str, ...] = ()
 
 
-def headline(task: pd.DataFrame, test_images: int | None = None) -> Headline:
+def headline(task: pd.DataFrame) -> Headline:
     """The answer for the stacks of one task (a frame of ``rows.ready``)."""
     timed = measured(task)
     if timed.empty:
@@ -62,9 +66,9 @@ def headline(task: pd.DataFrame, test_images: int | None = None) -> Headline:
     won: dict[int, list[_Pick]] = {}
     for pick in _picks(timed, near, scored[scored["accuracy"] == best]):
         won.setdefault(pick.winner(), []).append(pick)
-    findings = [_finding(timed, index, won[index], scored, test_images) for index in won]
+    findings = [_finding(timed, index, won[index], scored) for index in won]
     first = at(timed, findings[0].row)
-    also = (*_coarse(best, test_images), *_also(task))
+    also = (*_coarse(scored), *_also(task))
     return Headline(name(first), _answer(first, near, scored), tuple(findings), also)
 
 
@@ -92,21 +96,15 @@ def _picks(timed: pd.DataFrame, near: pd.DataFrame, top: pd.DataFrame) -> Iterat
         yield _Pick(title, "the smallest of these", "size_bytes", near)
 
 
-def _finding(
-    timed: pd.DataFrame,
-    index: int,
-    picks: list[_Pick],
-    scored: pd.DataFrame,
-    test_images: int | None,
-) -> Finding:
+def _finding(timed: pd.DataFrame, index: int, picks: list[_Pick], scored: pd.DataFrame) -> Finding:
     row, lead = at(timed, index), picks[0].column
     best = scored["accuracy"].max()
-    sentences = [_numbers(row, lead, test_images), *_gap(row, best), *_speedup(row)]
+    sentences = [_numbers(row, lead), *_gap(row, best), *_speedup(row)]
     for pick in picks:
         if pick.column == "latency_s":
             sentences += _latency_rivals(row, pick.pool)
-        elif pick.column == "accuracy" and test_images:
-            sentences += _accuracy_rivals(row, scored, test_images)
+        elif pick.column == "accuracy":
+            sentences += _accuracy_rivals(row, scored)
     return Finding(
         title=_title(picks),
         figure=QUANTITIES[lead].text(row[lead]),
@@ -130,7 +128,7 @@ def _title(won: list[_Pick]) -> str:
 def _nothing(task: pd.DataFrame) -> str:
     if task.empty:
         return "This study has no stacks, so there is nothing to compare."
-    words = [word(row) for _, row in task.iterrows()]
+    words = [state(row) for _, row in task.iterrows()]
     said = [f"{words.count(one)} {one}" for one in dict.fromkeys(words)]
     return f"No stack was measured: {', '.join(said)}. The reasons are below."
 
@@ -158,14 +156,14 @@ def _latency(row: pd.Series) -> str:
     return f"{text} (95 % interval {between})" if between else f"{text} (interval unknown)"
 
 
-def _numbers(row: pd.Series, leading: str, test_images: int | None) -> str:
+def _numbers(row: pd.Series, leading: str) -> str:
     """The three numbers of a trade-off, intervals with them."""
     said = [f"Latency {_latency(row)}"]
     if pd.notna(row["accuracy"]):
         accuracy = f"accuracy {ACCURACY.text(row['accuracy'])}"
-        if test_images:
-            low, high = wilson(row["accuracy"], test_images)
-            accuracy += f" ({ACCURACY.between(low, high)} on {count(test_images, 'test image')})"
+        between = ACCURACY.between(*wilson(row["accuracy"], row["test_images"]))
+        if between:
+            accuracy += f" ({between} on {count(int(row['test_images']), 'test image')})"
         said.append(accuracy)
     else:
         said.append("accuracy unknown")
@@ -206,29 +204,30 @@ def _same_latency(row: pd.Series, pool: pd.DataFrame) -> pd.DataFrame:
     return same.drop(index=row.name, errors="ignore").sort_values("latency_s", kind="stable")
 
 
-def _accuracy_rivals(row: pd.Series, pool: pd.DataFrame, test_images: int) -> Iterator[str]:
-    own = wilson(row["accuracy"], test_images)
-    same = pool[[overlap(*own, *wilson(a, test_images)) is True for a in pool["accuracy"]]]
-    same = same.drop(index=row.name)
+def _accuracy_rivals(row: pd.Series, pool: pd.DataFrame) -> Iterator[str]:
+    own, shares = wilson(row["accuracy"], row["test_images"]), pool[["accuracy", "test_images"]]
+    same = pool[[overlap(*own, *wilson(*share)) is True for share in shares.to_numpy()]]
+    same = same.drop(index=row.name, errors="ignore")
     if len(same):
         fastest = at(same, same["latency_s"].idxmin())
         yield (
             f"{count(len(same), 'other stack')} cannot be told apart from it in accuracy on "
-            f"{count(test_images, 'image')} (95 % intervals overlap); the fastest of them is "
+            f"{count(int(row['test_images']), 'image')} (95 % intervals overlap); the fastest is "
             f"{name(fastest)}, {LATENCY.text(fastest['latency_s'])}."
         )
 
 
-def _coarse(best: float, test_images: int | None) -> Iterator[str]:
+def _coarse(scored: pd.DataFrame) -> Iterator[str]:
     """A limit of 1 point means little where the accuracy itself is known less well."""
-    if test_images is None:
+    best = at(scored, scored["accuracy"].idxmax())
+    if pd.isna(best["test_images"]):
         yield "The number of test images is unknown, so accuracies stand here without intervals."
         return
-    low, high = wilson(best, test_images)
+    low, high = wilson(best["accuracy"], best["test_images"])
     if (high - low) / 2 > POINT:
         yield (
-            f"{count(test_images, 'test image')} give accuracy a 95 % interval of about "
-            f"±{points((high - low) / 2)}: smaller differences may be chance."
+            f"{count(int(best['test_images']), 'test image')} give accuracy a 95 % interval of "
+            f"about ±{points((high - low) / 2)}: smaller differences may be chance."
         )
 
 
@@ -252,8 +251,8 @@ def _also(task: pd.DataFrame) -> Iterator[str]:
     if len(spread):
         most = at(spread, spread["ratio"].idxmax())
         yield (
-            f"The same network takes up to {times(most['ratio'])} as long by the choice of system "
-            f"and algorithm alone: {most['model']} · {most['optimizations']} from "
+            f"The same network takes up to {times(most['ratio'])} as long by the choice of "
+            f"{listed(_apart(timed, most))} alone: {most['model']} · {most['optimizations']} from "
             f"{LATENCY.text(most['min'])} to {LATENCY.text(most['max'])}."
         )
     known = promised_and_measured(task).dropna(subset=["promised", "measured"])
@@ -272,3 +271,16 @@ def _also(task: pd.DataFrame) -> Iterator[str]:
             f"Measured under doubtful conditions: {doubtful} of "
             f"{count(len(timed), 'latency', 'latencies')}; the stacks are named under Conditions."
         )
+
+
+def _apart(timed: pd.DataFrame, network: pd.Series) -> list[str]:
+    """The layers whose choices differ between the fastest and the slowest stack of a network."""
+    same = (timed["model"] == network["model"]) & (
+        timed["optimizations"] == network["optimizations"]
+    )
+    latency = timed.loc[same, "latency_s"]
+    ends = timed.loc[[latency.idxmin(), latency.idxmax()], list(_BELOW)]
+    varied = [layer for layer in _BELOW if ends[layer].nunique() > 1]
+    if "software" in varied and "vendor" in set(ends["tuning"]):
+        varied = [layer for layer in varied if layer != "tuning"]  # the one has no such choice
+    return [word(layer) for layer in varied] or [word("system")]

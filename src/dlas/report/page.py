@@ -121,7 +121,7 @@ def render(
         verdicts=verdict_groups(verdicts, rows),
         verdict_counts=verdict_counts(verdicts),
         verdict_signs=SIGNS,
-        headlines=_headlines(stacks, info),
+        headlines=_headlines(stacks),
         tally=_tally(stacks),
         promises=_promises(stacks),
         precisions=precision_tables(stacks),
@@ -137,14 +137,11 @@ def _part(file: str) -> str:
     return (files("dlas.report") / "parts" / file).read_text(encoding="utf-8")
 
 
-def _headlines(stacks: pd.DataFrame, info: ReportInfo) -> list[tuple[str, Any]]:
+def _headlines(stacks: pd.DataFrame) -> list[tuple[str, Any]]:
     """(task, its headline); an empty study has one without a name."""
     if stacks.empty:
         return [("", headline(stacks))]
-    return [
-        (task, headline(group, info.test_images.get(group["dataset"].iloc[0])))
-        for task, group in tasks(stacks)
-    ]
+    return [(task, headline(group)) for task, group in tasks(stacks)]
 
 
 def _tally(stacks: pd.DataFrame) -> list[tuple[str, int]]:

@@ -122,6 +122,7 @@ def _row(
         "group": label,
         "status": "ok",
         "baseline_accuracy": accuracy,
+        "test_images": TEST_IMAGES,
         "macs": macs,
         "effective_macs": macs * share,
         "parameters": parameters,

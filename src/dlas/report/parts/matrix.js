@@ -3,8 +3,7 @@
 // ``rows`` are shown; those of ``all`` that are left out by the filter are in the study nevertheless.
 function matrix(place, rows, all) {
   if (!rows.length) {
-    const nothing = all.length ? NOTHING_PASSES : "This study has no stacks.";
-    place.replaceChildren(element("p", { class: "note" }, nothing));
+    place.replaceChildren(element("p", { class: "note" }, NOTHING_PASSES));
     return;
   }
   const engines = distinct("engine", rows);

@@ -8,7 +8,7 @@ const chosen = {
   cost: data.costs[1] ?? data.costs[0],
   hidden: new Set(),
 };
-const NOTHING_PASSES = "The filter leaves out every stack of this task.";
+const NOTHING_PASSES = data.count ? "The filter leaves out every stack of this task." : "This study has no stacks.";
 const hiddenKey = (field, value) => `${field}\n${value}`;
 
 function look(row) {
@@ -121,15 +121,23 @@ function alike(front, cost) {
   }
   return [...groups.values()];
 }
+const ALIKE = 3;
 function frontItem(group, cost) {
   const item = element("li");
   const network = (row) => `${texts.model[row]} · ${texts.optimizations[row]} · `;
   const same = group.every((row) => network(row) === network(group[0]));
   if (same) item.append(network(group[0]));
-  group.forEach((row, index) => {
-    if (index) item.append(same ? ", " : "; ");
-    item.append(element("span", { "data-row": row }, same ? texts.engine[row] : stackName(row)));
+  const listed = (place, rows) => rows.forEach((row, index) => {
+    if (index) place.append(same ? ", " : "; ");
+    place.append(element("span", { "data-row": row }, same ? texts.engine[row] : stackName(row)));
   });
+  const first = group.length > ALIKE + 1 ? ALIKE : group.length;
+  listed(item, group.slice(0, first));
+  if (group.length > first) {
+    const more = element("details", {}, element("summary", {}, `and ${group.length - first} more`));
+    listed(more, group.slice(first));
+    item.append(more);
+  }
   const [row] = group;
   item.append(element("small", {}, `${quantity("accuracy", row)} at ${quantity(cost, row)}`));
   return item;
