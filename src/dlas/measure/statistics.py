@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-_DRAWS = 2000
 #: Samples that give an interval.
 _FEWEST = 6
 #: For a normal distribution: standard deviation / median absolute deviation.
@@ -177,21 +176,6 @@ def drift(samples: Samples) -> Drift:
     return Drift(change, first.high < last.low or last.high < first.low)
 
 
-def ratio(
-    numerator: Samples, denominator: Samples, confidence: float = CONFIDENCE, seed: int = 0
-) -> Estimate:
-    """Ratio of two medians, with the percentile bootstrap's interval (Efron 1979), the two sides
-    resampled apart; none where either side is too small for an interval of its own."""
-    value = median(numerator) / median(denominator)
-    if not (_rank(len(numerator), confidence) and _rank(len(denominator), confidence)):
-        return Estimate(value, None, None)
-    generator = np.random.default_rng(seed)
-    ratios = _resampled(numerator, generator) / _resampled(denominator, generator)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return Estimate(value, float(low), float(high))
-
-
 def paired_ratio(
     numerator: Samples, denominator: Samples, confidence: float = CONFIDENCE
 ) -> Estimate:
@@ -202,11 +186,3 @@ def paired_ratio(
         raise ValueError(f"{len(numerator)} and {len(denominator)} samples make no pairs")
     ratios = np.asarray(numerator, float) / np.asarray(denominator, float)
     return median_interval(ratios, confidence)
-
-
-def _resampled(samples: Samples, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Medians of samples drawn with replacement, one per draw."""
-    values = np.asarray(samples, float)
-    drawn = generator.choice(values, size=(_DRAWS, len(values)))
-    medians: NDArray[np.float64] = np.median(drawn, axis=1)
-    return medians
