@@ -61,8 +61,8 @@ def test_promise_and_measurement_are_joined_by_layer() -> None:
     ]
     assert table.sum_s == pytest.approx(8e-3)
     assert table.sentences() == [
-        "the profile's sum is 0.80 times the median latency: the rest lies between operators, or went "
-        "to other processes",
+        "the profile's sum is 0.80 times the median latency: the rest lies between operators, or "
+        "went to other processes",
         "moving images into other layouts took 12% of it",
         "all else took 12% of it",
         "not seen in the profile: c",
@@ -71,7 +71,9 @@ def test_promise_and_measurement_are_joined_by_layer() -> None:
 
 def test_profiling_that_takes_time_itself_is_said() -> None:
     (first, *_) = profile_table(PROMISED, PROFILE, 7.5e-3).sentences()
-    assert first == ("the profile's sum is 1.07 times the median latency: profiling itself takes time")
+    assert first == (
+        "the profile's sum is 1.07 times the median latency: profiling itself takes time"
+    )
 
 
 def test_fused_layers_are_one_row_and_steps_of_a_layer_too() -> None:
