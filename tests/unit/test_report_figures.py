@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from dlas.analysis.interactions import Understanding, understand
 from dlas.errors import DlasError, StoreError
-from dlas.report.figures import COLOURS, write_figures
+from dlas.report.figures import COLOURS, SHAPES, _few, write_figures
 from dlas.store.archive import StudyResults, save_archive
 from dlas.testing.results import made_up_info, made_up_results
 
@@ -56,6 +56,67 @@ def test_no_two_engines_share_a_colour(tmp_path: Path) -> None:
         write_figures(pd.concat(several), Understanding(), tmp_path)
         drawn = (tmp_path / "accuracy-latency.svg").read_text()
         assert sum(f"fill: {colour}" in drawn for colour in COLOURS) == kinds
+
+
+def paper_like() -> pd.DataFrame:
+    """More choices than colours and shapes, with long names: 924 stacks."""
+    models = [
+        (f"a_rather_long_network({i})", 1e6 * (i + 1), 50_000, 0.9 + i / 500) for i in range(12)
+    ]
+    engines = [(f"a_rather_long_system_{i}", "vendor", 4e-11 * (i + 1), 6e-5) for i in range(11)]
+    return made_up_results(models=models, engines=engines)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "frame",
+    [paper_like(), made_up_results(), made_up_results().iloc[:1]],
+    ids=["large", "small", "one"],
+)
+def test_they_fit_a_column_with_all_that_they_say(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: drawn.append(self))
+    write_figures(frame, understand(frame), tmp_path)
+    assert drawn
+    for figure in drawn:
+        figure.draw_without_rendering()
+        width, height = figure.get_size_inches()
+        assert width in (3.5, 7.2)
+        assert figure.axes[0].get_window_extent().height / figure.dpi > 1.2
+        parts = [*figure.legends, *figure.texts, figure.axes[0].xaxis, figure.axes[0].yaxis]
+        for part in parts:
+            box = part.get_tightbbox()
+            if box is not None:
+                assert -1 <= box.x0 <= box.x1 <= width * figure.dpi + 1, part
+                assert -1 <= box.y0 <= box.y1 <= height * figure.dpi + 1, part
+        for text in figure.findobj(Text):
+            assert not text.get_text() or float(text.get_fontsize()) >= 7
+        if figure.legends:
+            (legend,) = figure.legends
+            chart = figure.axes[0].get_tightbbox()
+            assert chart is not None
+            assert legend.get_window_extent().y1 <= chart.y0 + 1
+            colours = [h.get_color() for h in legend.get_lines() if h.get_marker() == "s"]
+            own = [colour for colour in colours if colour in COLOURS]
+            assert len(own) == len(set(own)) > 0
+            assert len(legend.get_texts()) <= 2 + len(COLOURS) + len(SHAPES)
+
+
+def test_colours_and_shapes_stay_with_their_choices() -> None:
+    shades = _few(paper_like(), "system")
+    assert list(shades.cat.categories)[-1] == "other"
+    assert len(shades.cat.categories) == len(COLOURS)
+    assert shades.notna().all()
+    assert list(_few(made_up_results(), "system").cat.categories) == [
+        "pytorch",
+        "onnxruntime",
+        "tvm",
+    ]
 
 
 def test_machines_have_figures_of_their_own(tmp_path: Path) -> None:
