@@ -254,3 +254,31 @@ def test_two_thousand_stacks_render(page: Page) -> None:
     assert page.complaints() == []
     assert len(page.all("#latency-plot svg .mark")) == (frame["status"] == "ok").sum()
     assert page.one("#shown").text.startswith(f"Shown: {len(frame):,} of {len(frame):,} stacks.")
+
+
+def test_an_empty_study_says_so_in_every_chart(page: Page) -> None:
+    page.open(made_up_results().iloc[:0])
+    for place in ("#latency-plot", "#promise-plot", "#matrix"):
+        assert "This study has no stacks." in page.one(place).text
+    assert "The filter leaves out" not in page.one("main").text
+
+
+def test_many_stacks_at_one_place_of_the_front_fold(page: Page) -> None:
+    frame = made_up_results()
+    page.open(frame[frame["status"] == "ok"].assign(accuracy=0.9, size_bytes=1e4))
+    (item,) = page.all("#cost-plot .front > li")
+    many = len(item.find_elements(By.CSS_SELECTOR, "[data-row]"))
+    assert len(item.find_elements(By.CSS_SELECTOR, ":scope > [data-row]")) == 3
+    assert item.find_element(By.TAG_NAME, "summary").text == f"and {many - 3} more"
+
+
+def test_paper_holds_what_can_be_read_there(page: Page) -> None:
+    page.open(made_up_results())
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        hidden = ("nav", "#filter", "#tools", "#stacks", "#stack", "#latency-plot .button")
+        assert not any(page.one(place).is_displayed() for place in hidden)
+        kept = ("#answer", "#latency-plot svg", "#legend", ".promises", "#matrix table", "#flips")
+        assert all(page.one(place).is_displayed() for place in kept)
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -114,6 +114,15 @@ def test_every_reason_stands_in_the_page(page: str) -> None:
     assert "This machine has no energy counter that dlas may read." in page
 
 
+def test_doubts_that_differ_in_numbers_alone_are_one() -> None:
+    said = ["±1.5% after 9 runs", "±12% after 9 runs; 2 others ran", "±3.25% after 9 runs", ""]
+    frame = made_up_results().iloc[:4].assign(warnings=said)
+    page = " ".join(re.sub("<[^>]+>", " ", render(frame, ReportInfo(study="doubts"))).split())
+    assert "3 stacks: ±1.5–12% after 9 runs Which" in page
+    assert "1 stack: 2 others ran Which" in page
+    assert "· pytorch: ±1.5% after 9 runs" in page
+
+
 def test_two_data_sets_have_an_answer_each() -> None:
     frame = made_up_results()
     both = pd.concat([frame, frame.assign(dataset="cifar10")])

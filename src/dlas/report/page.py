@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.resources import files
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ SCRIPTS = (
     "interactions.js", "histogram.js", "profile.js", "diff.js", "stack.js", "page.js", "claims.js",
     "export.js",
 )  # fmt: skip
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def write_report(
@@ -173,11 +176,18 @@ def _promises(stacks: pd.DataFrame) -> list[dict[str, Any]]:
     return tables
 
 
-def _doubts(stacks: pd.DataFrame) -> list[tuple[str, list[str]]]:
-    """(warning, the stacks it was given for) of every doubtful measurement."""
-    timed = measured(stacks)
-    doubtful = timed[timed["warnings"] != ""]
-    return [
-        (str(warning), [name(row) for _, row in group.iterrows()])
-        for warning, group in doubtful.groupby("warnings", sort=False)
-    ]
+def _doubts(stacks: pd.DataFrame) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(warning, (stack, warning) of all it was given for) of the doubtful measurements. Warnings
+    that differ in numbers alone are one, with the least and the most of each."""
+    alike: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for _, row in measured(stacks).iterrows():
+        for warning in filter(None, row["warnings"].split("; ")):
+            alike.setdefault(tuple(_NUMBER.split(warning)), []).append((name(row), warning))
+    found = []
+    for words, given in alike.items():
+        numbers = zip(*(_NUMBER.findall(warning) for _, warning in given), strict=True)
+        ends = [(min(each, key=float), max(each, key=float)) for each in numbers]
+        spans = [low if low == high else f"{low}–{high}" for low, high in ends]
+        told = "".join(chain.from_iterable(zip_longest(words, spans, fillvalue="")))
+        found.append((told, given))
+    return found

@@ -77,7 +77,6 @@ function stackTable() {
   pane.addEventListener("scroll", () => {
     if (waiting.length && pane.scrollTop + 2 * pane.clientHeight > pane.scrollHeight) lay(AT_ONCE);
   });
-  window.addEventListener("beforeprint", () => lay(Infinity));
   body.addEventListener("keydown", (event) => {
     const at = event.target.closest("tr");
     if (event.key === "End" || at === body.lastElementChild) lay(event.key === "End" ? Infinity : AT_ONCE);
